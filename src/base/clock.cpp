@@ -1,0 +1,24 @@
+#include "base/clock.h"
+
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+namespace rl {
+
+Seconds monotonic_now() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return {static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(since).count()) * 1e-9};
+}
+
+std::string utc_timestamp() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                     parts.tm_hour, parts.tm_min, parts.tm_sec);
+}
+
+void sleep_for(Seconds duration) { std::this_thread::sleep_for(std::chrono::duration<double>(duration.count)); }
+
+}  // namespace rl

@@ -1,0 +1,43 @@
+#pragma once
+// The CPU as a Device: host memory, streams that run each launch at once on a pool of threads.
+
+#include <memory>
+
+#include "cpu/fast/thread_pool.h"
+#include "device/device.h"
+#include "ops/catalog.h"
+
+namespace rl::cpu {
+
+// What the processor can do, by CPUID. limit: "avx512_bf16" (all), "avx512", "avx2" or "none" hides what is above it,
+// for tests of the slower paths.
+Arch detect_arch(std::string_view limit = {});
+
+class CpuStream final : public Stream {
+ public:
+  CpuStream(ThreadPool& pool, const Arch& arch) : pool_(pool), arch_(arch) {}
+  ThreadPool& pool() { return pool_; }
+  const Arch& arch() const { return arch_; }
+  Status synchronize() override { return ok(); }
+  Status copy_to_device(void* device, const void* host, Bytes bytes) override;
+  Status copy_to_host(void* host, const void* device, Bytes bytes) override;
+  Status record(Event&) override { return ok(); }
+  Status begin_capture() override;
+  Result<std::unique_ptr<CapturedStep>> end_capture() override;
+  Status replay(CapturedStep&) override;
+
+ private:
+  ThreadPool& pool_;
+  Arch arch_;
+};
+
+struct CpuOptions {
+  int threads = 0;        // 0: one per available core (the process's affinity mask)
+  std::string isa_limit;  // see detect_arch
+};
+std::unique_ptr<Device> make_device(const CpuOptions& options);
+
+// Variants of cpu/fast, then those of cpu/ref.
+const ops::Catalog& catalog();
+
+}  // namespace rl::cpu

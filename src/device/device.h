@@ -1,0 +1,73 @@
+#pragma once
+// What a backend offers the engine: memory, streams, events, captured steps. The CPU backend's streams run each call at
+// once; a GPU's are queues.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/units.h"
+#include "device/memory.h"
+
+namespace rl {
+
+// Which instruction sets or compute capability a variant can use.
+struct Arch {
+  enum class Family { cpu, cuda } family = Family::cpu;
+  int version = 0;      // cuda: 90 for compute capability 9.0; cpu: 0
+  bool avx2 = false;    // with FMA and F16C
+  bool avx512 = false;  // F, BW, VL, DQ
+  bool avx512_bf16 = false;
+  bool avx512_vnni = false;
+};
+
+struct DeviceInfo {
+  std::string name;  // "AMD EPYC, 2 threads", "NVIDIA H100 80GB HBM3"
+  Arch arch;
+  int compute_units = 1;  // worker threads or multiprocessors
+  Bytes memory;           // in all
+  Bytes last_cache;       // size of the last cache level
+};
+
+// A point in a stream's order. Recorded by Stream::record.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual bool done() const = 0;
+  virtual Status wait() const = 0;  // blocks the calling thread
+};
+
+// A recorded list of launches that is started with one call.
+class CapturedStep {
+ public:
+  virtual ~CapturedStep() = default;
+};
+
+// An ordered queue of work. Move-only behind unique_ptr; not thread-safe.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual Status synchronize() = 0;
+  virtual Status copy_to_device(void* device, const void* host, Bytes bytes) = 0;
+  virtual Status copy_to_host(void* host, const void* device, Bytes bytes) = 0;
+  virtual Status record(Event& event) = 0;
+  // Capture: launches between begin and end are recorded, not run. Errors: unsupported where the backend has none.
+  virtual Status begin_capture() = 0;
+  virtual Result<std::unique_ptr<CapturedStep>> end_capture() = 0;
+  virtual Status replay(CapturedStep& step) = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceInfo& info() const = 0;
+  virtual MemoryResource& memory() = 0;         // what kernels read and write
+  virtual MemoryResource& pinned_memory() = 0;  // host memory that copies fast
+  virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
+  virtual Result<std::unique_ptr<Event>> make_event() = 0;
+  virtual bool can_capture() const = 0;
+};
+
+}  // namespace rl

@@ -1,0 +1,26 @@
+#pragma once
+// Where the device's memory goes, decided before anything runs.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+
+namespace rl::engine {
+
+struct MemoryPlan {
+  struct Line {
+    std::string name;  // "weights", "activations", "workspace", "kv pages", "step inputs", "logits"
+    Bytes bytes;
+    std::string note;
+  };
+  std::vector<Line> lines;
+  std::int64_t pages = 0;  // of the KV cache
+  std::int64_t page_tokens = 0;
+  std::int64_t max_context_tokens = 0;  // that fit in all pages together
+  Bytes total() const;
+  std::string table() const;  // for people
+};
+
+}  // namespace rl::engine

@@ -1,0 +1,99 @@
+#pragma once
+// Finding a model, reading its weights, and putting them where kernels read them.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "device/memory.h"
+#include "model/config.h"
+#include "model/tokenizer.h"
+#include "quant/packed_weight.h"
+#include "tensor/buffer.h"
+#include "tensor/tensor.h"
+
+namespace rl::model {
+
+// Tensors by name, wherever they come from: a checkpoint's files or a generator.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  struct Info {
+    DType dtype = DType::f32;
+    std::vector<std::int64_t> shape;
+  };
+  virtual const std::map<std::string, Info>& tensors() const = 0;
+  // Rows [first, first + n) of a tensor of rank 1 (rows of one element) or 2, contiguous, host memory. A mapped
+  // checkpoint returns a view into the file if it is aligned for its type; otherwise the rows are made in `scratch`,
+  // which must outlive the view.
+  virtual Result<TensorRef> rows(const std::string& name, std::int64_t first, std::int64_t n,
+                                 std::vector<std::byte>& scratch) const = 0;
+};
+
+// Reads one checkpoint (model.safetensors, or model.safetensors.index.json and its shards). Every header field is
+// checked before use; errors name rule, file, field and offset.
+Result<std::unique_ptr<WeightSource>> open_safetensors(const FileSet& files);
+
+// A model that was found, not yet loaded to a device.
+struct ModelSource {
+  std::string name;                // as given
+  std::unique_ptr<FileSet> files;  // null for a synthetic one
+  ModelConfig config;
+  std::unique_ptr<WeightSource> weights;
+  bool synthetic = false;
+  std::string
+      fingerprint;        // SHA-256 over config.json, each weight file's header, size and three 64 KiB samples of data
+  std::string stored_as;  // the types of the matrices: "bf16", "f16", "bf16 and f32"
+};
+
+// spec: "demo" (or empty), a folder, "owner/name" in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME or
+// ~/.cache/huggingface/hub), or "synthetic:NAME". Nothing is downloaded: a missing model's error says how to get it.
+Result<ModelSource> find_model(const std::string& spec);
+
+// The files of a folder or cache entry alone: what `redline tokenize` needs. Errors as find_model.
+Result<std::unique_ptr<FileSet>> find_files(const std::string& spec);
+
+// Names accepted after "synthetic:".
+std::vector<std::string> synthetic_names();
+// The model as an HF folder (config.json, model.safetensors in shards of at most 4 GiB with index, and the demo
+// tokenizer padded to the vocabulary) that other engines load. Errors: io.
+Status save_model(const ModelSource& source, const std::filesystem::path& folder);
+
+// A loaded layer. q, k, v rows lie one after the other in qkv; gate rows, then up rows, in gate_up.
+struct LayerWeights {
+  TensorRef attention_norm, ffn_norm;  // f32 [hidden]
+  quant::PackedWeight qkv;             // [(heads + 2 kv_heads) * head_dim, hidden]
+  TensorRef qkv_bias;                  // f32, or null
+  TensorRef q_norm, k_norm;            // f32 [head_dim], or null
+  quant::PackedWeight out;             // [hidden, heads * head_dim]
+  TensorRef out_bias;                  // f32 [hidden], or null
+  quant::PackedWeight gate_up;         // [2 ffn, hidden]
+  quant::PackedWeight down;            // [hidden, ffn]
+};
+
+struct ModelWeights {
+  quant::PackedWeight embedding;  // [vocab, hidden]
+  std::vector<LayerWeights> layers;
+  TensorRef final_norm;        // f32 [hidden]
+  quant::PackedWeight head;    // [vocab, hidden]; tied: the same memory as embedding
+  std::vector<Buffer> memory;  // owns all of it
+  Bytes bytes;                 // in all
+  Bytes bytes_per_token;       // read by a decode step: all but the embedding, unless it is the head
+};
+
+struct LoadOptions {
+  quant::Format format = quant::Format::bf16;  // of the matrices
+  quant::Layout layout = quant::Layout::row_major;
+  int threads = 0;                                      // 0: one per core
+  std::function<void(Bytes done, Bytes all)> progress;  // may be empty
+};
+
+// Packs the source's weights into host-visible memory. Errors: invalid_input for a missing tensor or a shape that
+// differs from the config's (extra tensors: a warning, except known stale buffers), out_of_memory.
+Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory);
+
+}  // namespace rl::model

@@ -1,0 +1,28 @@
+#pragma once
+// The comparator behind every correctness gate: an output against the oracle. It passes positively: an element is good
+// only if |out - ref| <= tolerance holds, so a NaN is never good. Infinities must agree in sign.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace rl::ops {
+
+struct Comparison {
+  bool passed = false;
+  std::int64_t elements = 0, failures = 0;
+  std::int64_t worst_index =
+      -1;  // the failing element farthest over its tolerance (or NaN), else the one nearest to it
+  double worst_out = 0, worst_ref = 0, worst_tolerance = 0;
+  double relative_error = 0;  // ||out - ref|| / ||ref||, infinite if any element is not finite
+  std::string message() const;
+};
+
+// out: f32, bf16 or f16, any strides, compared in row-major order with ref and tolerance [elements] (tolerance of one
+// element: the same for all). Empty input does not pass.
+Comparison compare(const TensorRef& out, std::span<const double> ref, std::span<const double> tolerance);
+
+}  // namespace rl::ops

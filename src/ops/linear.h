@@ -1,0 +1,22 @@
+#pragma once
+// linear: out = x W^T + bias, or out += x W^T + bias (the residual stream).
+
+#include "base/result.h"
+#include "quant/packed_weight.h"
+#include "tensor/tensor.h"
+
+namespace rl::ops {
+
+struct LinearArgs {
+  TensorRef x;                 // f32 or bf16 [tokens, cols]; rows may be strided
+  quant::PackedWeight weight;  // [rows, cols]
+  TensorRef bias;              // f32 [rows], or null
+  bool accumulate = false;     // add to out, which is then f32
+  TensorRef out;               // f32 or bf16 [tokens, rows]
+};
+
+Status validate(const LinearArgs& args);
+double flops(const LinearArgs& args);
+double bytes(const LinearArgs& args);
+
+}  // namespace rl::ops

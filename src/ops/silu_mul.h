@@ -1,0 +1,18 @@
+#pragma once
+// silu_mul: out = silu(gate) * up, silu(x) = x / (1 + exp(-x)).
+
+#include "base/result.h"
+#include "tensor/tensor.h"
+
+namespace rl::ops {
+
+struct SiluMulArgs {
+  TensorRef gate_up;  // f32 or bf16 [tokens, 2 * ffn]: gate, then up
+  TensorRef out;      // the same type [tokens, ffn]
+};
+
+Status validate(const SiluMulArgs& args);
+double flops(const SiluMulArgs& args);
+double bytes(const SiluMulArgs& args);
+
+}  // namespace rl::ops

@@ -1,0 +1,44 @@
+#pragma once
+// Where runs are kept: one folder per run with record.json, and one SQLite database that indexes all of them (rollback
+// journal, synchronous=FULL: what append() acknowledged survives a crash and a power cut).
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "record/record.h"
+
+namespace rl::record {
+
+class Store {
+ public:
+  // Opens or creates `folder`/redline.db. Errors: io; unsupported if a newer program wrote it.
+  static Result<Store> open(const std::filesystem::path& folder);
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  // Makes the run known. begin() once; append() after each finished experiment; finish() at the end. Each is one
+  // transaction.
+  Status begin(const Run& run);
+  Status append(const Run& run, const Experiment& experiment);
+  Status finish(const Run& run);
+
+  // A run with all its experiments as appended. Errors: invalid_input if there is none of that id.
+  Result<Run> load(const std::string& id) const;
+  struct Entry {
+    std::string id, started, mode, model, device;
+    int experiments = 0;
+    bool finished = false;
+  };
+  Result<std::vector<Entry>> list() const;  // newest first
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rl::record
