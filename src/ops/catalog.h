@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "device/probe.h"
 #include "ops/attention.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
@@ -30,6 +31,7 @@ struct Backend {
   const char* name = "";  // "cpu", "cuda"
   Device* device = nullptr;
   Catalog catalog;
+  std::span<const Probe> probes;  // its ceilings: docs/measuring.md
 };
 
 }  // namespace rl::ops
