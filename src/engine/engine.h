@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "engine/memory_plan.h"
 #include "engine/request.h"
+#include "engine/step_plan.h"
 #include "model/model.h"
 #include "ops/catalog.h"
 
@@ -25,26 +26,30 @@ enum class Precision {
   bf16
 };  // of weights, activations and cache; the residual stream and logits are f32 in both
 
+const char* name_of(Precision precision);
+
 struct EngineOptions {
   Precision precision = Precision::bf16;
   std::int64_t max_context = 0;    // tokens of the longest sequence; 0: the model's, at most 4096
   std::int64_t max_seqs = 16;      // sequences in one step
-  std::int64_t step_tokens = 512;  // tokens in one step: prompts longer than this are prefilled in chunks
+  std::int64_t step_tokens = 512;  // tokens in one step, at least max_seqs; longer prompts are prefilled in chunks
   Bytes kv_memory{0};  // for KV pages; 0: enough for max_seqs sequences of max_context, at most half of what is free
   std::map<std::string, std::string> force;  // op -> variant name; "attention" -> "attention/cpu.flash"
   std::function<void(Bytes done, Bytes all)> load_progress;
+  const BucketPolicy* buckets = nullptr;  // null: exact_buckets()
 };
 
 class Engine {
  public:
-  // Loads the weights and plans the memory. Errors: those of loading; usage for an unknown forced variant; unsupported;
-  // out_of_memory with the plan's table.
+  // Plans the memory, then loads the weights from `source`, which is not needed afterwards. The device, its catalog and
+  // `memory` must outlive the engine. Errors: those of loading; usage for options out of range or an unknown forced
+  // variant; unsupported; out_of_memory with the plan's table.
   static Result<std::unique_ptr<Engine>> make(const model::ModelSource& source, const ops::Backend& backend,
                                               MemoryResource& memory, const EngineOptions& options);
   ~Engine();
 
-  // Queues a request. Errors: invalid_input for ids outside the vocabulary, an empty prompt, parameters out of range,
-  // or a request that can never fit.
+  // Queues a request. Errors: invalid_input for ids outside the vocabulary, an empty prompt, parameters out of range, a
+  // prompt that fills the context, or a request that can never fit.
   Result<RequestId> submit(Request request);
   void cancel(RequestId id);  // takes effect before the next step
   bool idle() const;          // nothing running, nothing waiting
@@ -53,18 +58,23 @@ class Engine {
   // failure (NaN logits) ends that request with FinishReason::error instead.
   Result<std::vector<TokenEvent>> step();
 
-  // Logits of all positions of one sequence, from an empty cache, in chunks of step_tokens: calls sink(first_row,
-  // logits f32 [n, vocab]) in order. The engine must be idle. Errors: invalid_input (ids, length), the sink's.
+  // Logits of all positions of one sequence, from an empty cache, in chunks: calls sink(first_row, logits f32 [n,
+  // vocab] in host memory) in order. The engine must be idle. Errors: invalid_input (ids, length), the sink's, device
+  // faults.
   Status score(std::span<const TokenId> ids,
                const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink);
 
   const model::ModelConfig& config() const;
   const EngineOptions& options() const;  // with defaults filled in
   const MemoryPlan& memory_plan() const;
+  bool synthetic() const;                // the weights are generated: no output of this model means anything
   Bytes weight_bytes_per_token() const;  // that a decode step reads
   Bytes kv_bytes_per_token() const;      // of one token of context, all layers
   // The variants of the plans bound so far, "site: variant", sorted: the path certificate.
   std::vector<std::string> path() const;
+  // Whether every variant of the plans bound so far gives a row the same bits whatever the batch holds.
+  bool batch_invariant() const;
+  std::int64_t preemptions() const;  // so far: sequences that gave up their pages and were computed again
 
  private:
   struct Impl;

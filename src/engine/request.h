@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/result.h"
 #include "base/units.h"
 
 namespace rl::engine {
@@ -18,6 +19,7 @@ struct SamplingParams {
   float repetition_penalty = 1;
   std::uint64_t seed = 0;
 };
+Status validate(const SamplingParams& params);  // errors: invalid_input, rule "sampling.<field>"
 
 struct Request {
   std::vector<TokenId> prompt;

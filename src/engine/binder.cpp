@@ -1,0 +1,178 @@
+#include "engine/binder.h"
+
+namespace rl::engine {
+
+using model::Site;
+using model::SiteKind;
+using model::Value;
+
+Result<Binder> Binder::make(const ops::Catalog& catalog, const Arch& arch, DType activation, const StepLimits& limits,
+                            std::map<std::string, std::string> force) {
+  static constexpr std::string_view kOps[] = {"embed",     "rms_norm", "linear", "rope_append",
+                                              "attention", "silu_mul", "sample"};
+  for (const auto& [op, variant] : force) {
+    if (std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps)) continue;
+    std::string names;
+    for (const std::string_view name : kOps) names += (names.empty() ? "" : ", ") + std::string(name);
+    return Error{.kind = ErrorKind::usage,
+                 .what = fmt::format("cannot force a variant of '{}': there is no such op", op),
+                 .rule = "force.op",
+                 .expected = names,
+                 .found = op};
+  }
+  Binder binder;
+  binder.catalog_ = catalog;
+  binder.arch_ = arch;
+  binder.activation_ = activation;
+  binder.limits_ = limits;
+  binder.force_ = std::move(force);
+  return binder;
+}
+
+std::string_view Binder::forced(const char* op) const {
+  const auto found = force_.find(op);
+  return found == force_.end() ? std::string_view() : std::string_view(found->second);
+}
+
+struct Binder::Step {
+  const Binder& binder;
+  const model::Forward& forward;
+  const StepBucket& bucket;
+  const StepMemory& memory;
+  StepPlan plan;
+
+  TensorRef value(int index) const {
+    const Value& v = forward.values[static_cast<std::size_t>(index)];
+    const std::int64_t rows = v.rows == Value::Rows::tokens ? bucket.tokens : bucket.head_rows;
+    const DType type = v.type == Value::Type::f32 ? DType::f32 : binder.activation_;
+    return tensor(memory.values[static_cast<std::size_t>(index)], type, {rows, v.cols});
+  }
+  TensorRef page_table(std::int64_t rows) const {
+    return tensor(memory.inputs.page_table, {rows, binder.limits_.max_pages()});
+  }
+
+  template <class Args>
+  Status emit(const Site& site, const char* op, std::span<const ops::Variant<Args>> variants, const Args& args) {
+    Status valid = validate(args);
+    if (!valid) return at(site, op, std::move(valid).error());
+    auto chosen = ops::choose(variants, args, binder.arch_, binder.forced(op));
+    if (!chosen) return at(site, op, std::move(chosen).error());
+    const ops::Variant<Args>& variant = **chosen;
+    const Bytes workspace = variant.workspace(args);
+    if (workspace > memory.workspace_bytes)
+      return Error{.kind = ErrorKind::internal,
+                   .what = fmt::format("{} of site {} needs more workspace than was planned", variant.name, site.name),
+                   .expected = format_binary_bytes(memory.workspace_bytes),
+                   .found = format_binary_bytes(workspace)};
+    plan.ops.push_back({.site = site.name,
+                        .layer = site.layer,
+                        .op = BoundVariant<Args>{.variant = &variant, .args = args},
+                        .workspace_bytes = workspace,
+                        .workspace = memory.workspace});
+    return ok();
+  }
+
+  static Error at(const Site& site, const char* op, Error error) {
+    error.what = fmt::format("op {} of site {}: {}", op, site.name, error.what);
+    return error;
+  }
+
+  Status linear(const Site& site, int in, int out, bool accumulate) {
+    return emit(
+        site, "linear", binder.catalog_.linear,
+        ops::LinearArgs{
+            .x = value(in), .weight = site.weight, .bias = site.bias, .accumulate = accumulate, .out = value(out)});
+  }
+
+  Status norm_in(const Site& site) {
+    const TensorRef rows = site.head_rows ? tensor(memory.inputs.head_rows, {bucket.head_rows}) : TensorRef();
+    return emit(site, "rms_norm", binder.catalog_.rms_norm,
+                ops::RmsNormArgs{
+                    .x = value(site.in), .weight = site.norm, .rows = rows, .eps = site.eps, .out = value(site.out)});
+  }
+
+  Status qkv(const Site& site) {
+    RL_TRY(linear(site, site.in, site.out, false));
+    return emit(site, "rope_append", binder.catalog_.rope_append,
+                ops::RopeAppendArgs{.qkv = value(site.out),
+                                    .positions = tensor(memory.inputs.positions, {bucket.tokens}),
+                                    .seq_of = tensor(memory.inputs.seq_of, {bucket.tokens}),
+                                    .cos = memory.cos,
+                                    .sin = memory.sin,
+                                    .q_norm = site.q_norm,
+                                    .k_norm = site.k_norm,
+                                    .eps = site.eps,
+                                    .heads = site.heads,
+                                    .kv_heads = site.kv_heads,
+                                    .head_dim = site.head_dim,
+                                    .cache = memory.kv[static_cast<std::size_t>(site.layer)],
+                                    .page_table = page_table(bucket.seqs + 1)});
+  }
+
+  Status attention(const Site& site) {
+    // q is the leading part of each row of the qkv value.
+    TensorRef q = value(site.in);
+    const std::int64_t row = q.strides[0];
+    q = tensor(q.data, q.dtype, {bucket.tokens, site.heads, site.head_dim});
+    q.strides[0] = row;
+    TensorRef out = value(site.out);
+    out = tensor(out.data, out.dtype, {bucket.tokens, site.heads, site.head_dim});
+    return emit(site, "attention", binder.catalog_.attention,
+                ops::AttentionArgs{.q = q,
+                                   .kv = memory.kv[static_cast<std::size_t>(site.layer)],
+                                   .index = {.page_table = page_table(bucket.seqs),
+                                             .kv_len = tensor(memory.inputs.kv_len, {bucket.seqs}),
+                                             .cu_q = tensor(memory.inputs.cu_q, {bucket.seqs + 1})},
+                                   .causal = true,
+                                   .window = site.window,
+                                   .scale = site.scale,
+                                   .max_kv = binder.limits_.context,
+                                   .max_q = bucket.max_q,
+                                   .out = out});
+  }
+
+  Status sample(const Site& site) {
+    return emit(
+        site, "sample", binder.catalog_.sample,
+        ops::SampleArgs{.logits = value(site.in),
+                        .row = memory.inputs.rows,
+                        .history = tensor(memory.inputs.history, {binder.limits_.seqs * binder.limits_.context}),
+                        .out = tensor(memory.drawn, {bucket.head_rows})});
+  }
+
+  Status bind(const Site& site) {
+    switch (site.kind) {
+      case SiteKind::embed:
+        return emit(
+            site, "embed", binder.catalog_.embed,
+            ops::EmbedArgs{
+                .ids = tensor(memory.inputs.ids, {bucket.tokens}), .table = site.weight, .out = value(site.out)});
+      case SiteKind::norm_in:
+        return site.head_rows && bucket.head_rows == 0 ? ok() : norm_in(site);
+      case SiteKind::qkv:
+        return qkv(site);
+      case SiteKind::attention:
+        return attention(site);
+      case SiteKind::linear_out:
+        return linear(site, site.in, site.out, site.residual);
+      case SiteKind::gate_up:
+        RL_TRY(linear(site, site.in, site.scratch, false));
+        return emit(site, "silu_mul", binder.catalog_.silu_mul,
+                    ops::SiluMulArgs{.gate_up = value(site.scratch), .out = value(site.out)});
+      case SiteKind::head:
+        return bucket.head_rows == 0 ? ok() : linear(site, site.in, site.out, false);
+      case SiteKind::sample:
+        return bucket.head_rows == 0 || !bucket.sample ? ok() : sample(site);
+    }
+    return ok();
+  }
+};
+
+Result<StepPlan> Binder::bind(const model::Forward& forward, const StepBucket& bucket, const StepMemory& memory) const {
+  RL_CHECK(bucket.tokens > 0 && bucket.tokens <= limits_.tokens && bucket.seqs > 0 && bucket.seqs <= limits_.seqs);
+  Step step{.binder = *this, .forward = forward, .bucket = bucket, .memory = memory, .plan = {.bucket = bucket}};
+  for (const Site& site : forward.sites) RL_TRY(step.bind(site));
+  return std::move(step.plan);
+}
+
+}  // namespace rl::engine

@@ -1,0 +1,49 @@
+#pragma once
+// The binder turns the sites of a forward pass into a plan of bound ops for a bucket: it lowers each site to ops,
+// chooses a variant for each, and fixes addresses.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/step_inputs.h"
+#include "engine/step_plan.h"
+#include "model/forward/forward.h"
+#include "ops/catalog.h"
+
+namespace rl::engine {
+
+// The addresses every plan of an engine is bound to.
+struct StepMemory {
+  std::vector<void*> values;      // of Forward::values, the logits among them
+  StepInputParts inputs;          // on the device
+  std::int32_t* drawn = nullptr;  // i32 [seqs]
+  std::vector<ops::KvPages> kv;   // by layer
+  TensorRef cos, sin;             // rope tables
+  void* workspace = nullptr;
+  Bytes workspace_bytes;
+};
+
+class Binder {
+ public:
+  // force: op -> variant name. Errors: usage for an op that does not exist.
+  static Result<Binder> make(const ops::Catalog& catalog, const Arch& arch, DType activation, const StepLimits& limits,
+                             std::map<std::string, std::string> force);
+
+  // Errors: usage for an unknown forced variant; unsupported where no variant (or not the forced one) can; internal if
+  // an op needs more workspace than was planned.
+  Result<StepPlan> bind(const model::Forward& forward, const StepBucket& bucket, const StepMemory& memory) const;
+
+ private:
+  struct Step;  // one bind in progress
+  Binder() = default;
+  std::string_view forced(const char* op) const;
+
+  ops::Catalog catalog_;
+  Arch arch_;
+  DType activation_ = DType::bf16;
+  StepLimits limits_;
+  std::map<std::string, std::string> force_;
+};
+
+}  // namespace rl::engine

@@ -1,0 +1,231 @@
+#include "engine/engine.h"
+
+#include <set>
+
+#include "base/clock.h"
+#include "engine/binder.h"
+#include "engine/scheduler.h"
+#include "engine/setup.h"
+#include "engine/step_inputs.h"
+
+namespace rl::engine {
+
+const char* name_of(Precision precision) { return precision == Precision::f32 ? "fp32" : "bf16"; }
+
+namespace {
+
+// Plans kept: the shapes of a busy engine's steps, most of which are decodes of 1 to max_seqs sequences.
+constexpr std::size_t kPlans = 64;
+
+}  // namespace
+
+struct Engine::Impl {
+  model::ModelConfig config;
+  bool synthetic = false;
+  Setup setup;
+  Binder binder;
+  std::unique_ptr<Stream> stream;
+
+  model::ModelWeights weights;
+  Buffer rope, activations, workspace, drawn, logits, kv;
+  Buffer host_drawn;
+  StepInputs inputs;
+  model::Forward forward;
+  StepMemory memory;
+
+  PagePool pages;
+  Scheduler scheduler;
+  PlanCache plans{kPlans};
+  std::set<std::string> path;
+  bool batch_invariant = true;
+
+  Impl(const model::ModelConfig& c, Setup s, Binder b)
+      : config(c),
+        setup(std::move(s)),
+        binder(std::move(b)),
+        pages(setup.pages, setup.limits.page_tokens),
+        scheduler(
+            {.step_tokens = setup.limits.tokens, .max_seqs = setup.limits.seqs, .max_context = setup.limits.context},
+            pages) {}
+
+  Status allocate(const model::ModelSource& source, Device& device, MemoryResource& resource);
+  Status make_rope_tables(MemoryResource& resource);
+  Status check_ids(std::span<const TokenId> ids) const;
+  Result<const StepPlan*> plan_for(const StepBucket& step);
+  Status run(std::span<const Chunk> chunks, const StepBucket& step);
+};
+
+Status Engine::Impl::allocate(const model::ModelSource& source, Device& device, MemoryResource& resource) {
+  const StepLimits& limits = setup.limits;
+  const auto take = [&](const char* line) { return Buffer::make(resource, setup.plan.of(line)); };
+  RL_ASSIGN(stream, device.make_stream());
+  RL_ASSIGN(activations, take("activations"));
+  RL_ASSIGN(workspace, take("workspace"));
+  RL_ASSIGN(drawn, take("step outputs"));
+  RL_ASSIGN(logits, take("logits"));
+  RL_ASSIGN(kv, take("kv pages"));
+  RL_ASSIGN(host_drawn, Buffer::make(device.pinned_memory(), drawn.size()));
+  const auto padding_page = static_cast<std::int32_t>(setup.all_pages - 1);
+  RL_ASSIGN(inputs, StepInputs::make(limits, padding_page, resource, device.pinned_memory()));
+  RL_TRY(make_rope_tables(resource));
+  RL_ASSIGN(
+      weights,
+      model::load_weights(
+          source, {.format = setup.format, .layout = setup.layout, .progress = setup.options.load_progress}, resource));
+
+  forward = model::build_forward(config, weights);
+  for (std::size_t v = 0; v < forward.values.size(); ++v)
+    memory.values.push_back(static_cast<int>(v) == forward.logits
+                                ? logits.data()
+                                : activations.as<std::byte>() + setup.activations.offset[v]);
+  memory.inputs = inputs.device();
+  memory.drawn = drawn.as<std::int32_t>();
+  memory.kv = kv_tensors(setup, config, kv.data());
+  memory.workspace = workspace.data();
+  memory.workspace_bytes = workspace.size();
+  return ok();
+}
+
+Status Engine::Impl::make_rope_tables(MemoryResource& resource) {
+  const std::int64_t positions = setup.limits.context, half = config.head_dim / 2;
+  const model::RopeTables tables = model::rope_tables(config, positions);
+  const Bytes bytes{positions * half * 4};
+  RL_ASSIGN(rope, Buffer::make(resource, bytes + bytes));
+  auto* cos = rope.as<float>();
+  float* sin = cos + positions * half;
+  RL_TRY(stream->copy_to_device(cos, tables.cos.data(), bytes));
+  RL_TRY(stream->copy_to_device(sin, tables.sin.data(), bytes));
+  memory.cos = tensor(cos, {positions, half});
+  memory.sin = tensor(sin, {positions, half});
+  return stream->synchronize();
+}
+
+Status Engine::Impl::check_ids(std::span<const TokenId> ids) const {
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0 || ids[i] >= config.vocab)
+      return Error{.kind = ErrorKind::invalid_input,
+                   .what = fmt::format("token {} of the input is outside the vocabulary", i),
+                   .rule = "request.token_id",
+                   .expected = fmt::format("0 to {}", config.vocab - 1),
+                   .found = std::to_string(ids[i])};
+  return ok();
+}
+
+Result<const StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
+  const StepLimits& limits = setup.limits;
+  const StepBucket largest{
+      .tokens = limits.tokens, .seqs = limits.seqs, .max_q = limits.tokens, .head_rows = limits.head_rows};
+  const StepBucket bucket = setup.options.buckets->bucket_for(step, largest);
+  if (const StepPlan* plan = plans.find(bucket)) return plan;
+  RL_ASSIGN(StepPlan plan, binder.bind(forward, bucket, memory));
+  for (std::string& line : plan.path()) path.insert(std::move(line));
+  batch_invariant = batch_invariant && plan.batch_invariant();
+  return plans.insert(std::move(plan));
+}
+
+Status Engine::Impl::run(std::span<const Chunk> chunks, const StepBucket& step) {
+  RL_ASSIGN(const StepPlan* plan, plan_for(step));
+  inputs.write(chunks, plan->bucket);
+  RL_TRY(inputs.copy_to_device(*stream));
+  return plan->run(*stream);
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::make(const model::ModelSource& source, const ops::Backend& backend,
+                                             MemoryResource& memory, const EngineOptions& options) {
+  RL_CHECK(backend.device != nullptr);
+  const model::ModelConfig& config = source.config;
+  RL_ASSIGN(const EngineOptions complete, complete_options(options, config));
+  RL_ASSIGN(Binder binder,
+            Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
+                         step_limits(complete, config), complete.force));
+  RL_ASSIGN(Setup setup, plan_setup(config, backend, binder, complete));
+  const std::string table = setup.plan.table();
+  auto impl = std::make_unique<Impl>(config, std::move(setup), std::move(binder));
+  impl->synthetic = source.synthetic;
+  Status allocated = impl->allocate(source, *backend.device, memory);
+  if (!allocated) {
+    Error error = std::move(allocated).error();
+    if (error.kind == ErrorKind::out_of_memory) {
+      error.what = fmt::format("the model does not fit: {}; the plan was\n{}", error.what, table);
+      if (error.hint.empty()) error.hint = "use a smaller context, fewer sequences, or less KV memory";
+    }
+    return error;
+  }
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Result<RequestId> Engine::submit(Request request) {
+  RL_TRY(impl_->check_ids(request.prompt));
+  RL_TRY(validate(request.sampling));
+  return impl_->scheduler.submit(std::move(request));
+}
+
+void Engine::cancel(RequestId id) { impl_->scheduler.cancel(id); }
+bool Engine::idle() const { return impl_->scheduler.idle(); }
+
+Result<std::vector<TokenEvent>> Engine::step() {
+  Impl& self = *impl_;
+  std::vector<TokenEvent> events;
+  const std::span<const Chunk> chunks = self.scheduler.next(monotonic_now(), events);
+  if (chunks.empty()) return events;
+  std::int64_t tokens = 0, rows = 0;
+  for (const Chunk& chunk : chunks) tokens += chunk.count, rows += chunk.samples;
+  RL_TRY(self.run(chunks, step_shape(tokens, std::ssize(chunks), rows, true)));
+  if (rows > 0) RL_TRY(self.stream->copy_to_host(self.host_drawn.data(), self.drawn.data(), {rows * 4}));
+  RL_TRY(self.stream->synchronize());
+  self.scheduler.complete({self.host_drawn.as<TokenId>(), static_cast<std::size_t>(rows)}, monotonic_now(), events);
+  return events;
+}
+
+Status Engine::score(std::span<const TokenId> ids,
+                     const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink) {
+  Impl& self = *impl_;
+  RL_CHECK_MSG(idle(), "score() needs an idle engine");
+  const auto n = static_cast<std::int64_t>(ids.size());
+  const std::int64_t most = std::min(self.setup.limits.context, self.setup.plan.max_context_tokens);
+  if (n < 1 || n > most)
+    return Error{.kind = ErrorKind::invalid_input,
+                 .what = n < 1 ? "there are no tokens to score" : "the sequence is longer than the context",
+                 .rule = "score.length",
+                 .expected = fmt::format("1 to {} tokens", most),
+                 .found = fmt::format("{} tokens", n)};
+  RL_TRY(self.check_ids(ids));
+
+  const std::int64_t vocab = self.config.vocab, chunk_tokens = std::min(n, self.setup.limits.head_rows);
+  std::vector<float> host(static_cast<std::size_t>(chunk_tokens * vocab));
+  Sequence sequence;
+  sequence.tokens.assign(ids.begin(), ids.end());
+  RL_CHECK(self.pages.extend(sequence.pages, n));
+  const auto score_all = [&]() -> Status {
+    for (std::int64_t first = 0; first < n; first += chunk_tokens) {
+      const std::int64_t count = std::min(chunk_tokens, n - first);
+      const Chunk chunk{.sequence = &sequence, .first = first, .count = count, .samples = false};
+      RL_TRY(self.run({&chunk, 1}, step_shape(count, 1, count, false)));
+      RL_TRY(self.stream->copy_to_host(host.data(), self.logits.data(), {count * vocab * 4}));
+      RL_TRY(self.stream->synchronize());
+      RL_TRY(sink(first, tensor(host.data(), {count, vocab})));
+    }
+    return ok();
+  };
+  Status status = score_all();
+  self.pages.release(sequence.pages);
+  return status;
+}
+
+const model::ModelConfig& Engine::config() const { return impl_->config; }
+const EngineOptions& Engine::options() const { return impl_->setup.options; }
+const MemoryPlan& Engine::memory_plan() const { return impl_->setup.plan; }
+bool Engine::synthetic() const { return impl_->synthetic; }
+Bytes Engine::weight_bytes_per_token() const { return impl_->weights.bytes_per_token; }
+Bytes Engine::kv_bytes_per_token() const {
+  const model::ModelConfig& config = impl_->config;
+  return {2 * config.layers * config.kv_heads * config.head_dim * size_of(impl_->setup.activation)};
+}
+std::vector<std::string> Engine::path() const { return {impl_->path.begin(), impl_->path.end()}; }
+bool Engine::batch_invariant() const { return impl_->batch_invariant; }
+std::int64_t Engine::preemptions() const { return impl_->scheduler.preemptions(); }
+
+}  // namespace rl::engine

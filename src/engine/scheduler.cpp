@@ -1,0 +1,196 @@
+#include "engine/scheduler.h"
+
+#include <numeric>
+
+namespace rl::engine {
+
+Scheduler::Scheduler(const SchedulerLimits& limits, PagePool& pages) : limits_(limits), pool_(pages) {
+  RL_CHECK(limits.max_seqs > 0 && limits.step_tokens >= limits.max_seqs && limits.max_context > 1);
+  running_.reserve(static_cast<std::size_t>(limits.max_seqs));
+  batch_.reserve(static_cast<std::size_t>(limits.max_seqs));
+}
+
+Result<RequestId> Scheduler::submit(Request request) {
+  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  if (prompt == 0)
+    return Error{.kind = ErrorKind::invalid_input,
+                 .what = "the prompt has no tokens",
+                 .rule = "request.empty_prompt",
+                 .hint = "give at least one token, for instance the model's beginning-of-text token"};
+  if (request.max_tokens < 1)
+    return Error{.kind = ErrorKind::invalid_input,
+                 .what = "max_tokens must be positive",
+                 .rule = "request.max_tokens",
+                 .found = std::to_string(request.max_tokens)};
+  if (prompt >= limits_.max_context)
+    return Error{.kind = ErrorKind::invalid_input,
+                 .what = "the prompt leaves no room in the context",
+                 .rule = "request.context",
+                 .expected = fmt::format("fewer than {} tokens", limits_.max_context),
+                 .found = fmt::format("{} tokens", prompt),
+                 .hint = "shorten the prompt, or start with a larger context"};
+  const std::int64_t end = prompt + std::min(request.max_tokens, limits_.max_context - prompt);
+  // The last token is drawn but never computed: it needs no place in the cache.
+  if (const std::int64_t pages = pool_.pages_for(end - 1); pages > pool_.total())
+    return Error{
+        .kind = ErrorKind::invalid_input,
+        .what = "the request can never fit in the KV cache",
+        .rule = "request.kv_pages",
+        .expected = fmt::format("at most {} pages of {} tokens", pool_.total(), pool_.page_tokens()),
+        .found = fmt::format("{} pages for {} prompt and up to {} generated tokens", pages, prompt, end - prompt),
+        .hint = "shorten the prompt or max_tokens, or give the cache more memory"};
+
+  auto sequence = std::make_unique<Sequence>();
+  sequence->id = RequestId{next_id_++};
+  sequence->sampling = request.sampling;
+  sequence->stop_ids = std::move(request.stop_ids);
+  sequence->tokens = std::move(request.prompt);
+  sequence->tokens.reserve(static_cast<std::size_t>(end));
+  sequence->prompt_tokens = prompt;
+  sequence->end = end;
+  sequence->pages.pages.reserve(static_cast<std::size_t>(pool_.pages_for(end)));
+  waiting_.push_back(std::move(sequence));
+  return waiting_.back()->id;
+}
+
+void Scheduler::cancel(RequestId id) {
+  const auto mark = [&](auto& list) {
+    for (Owned& sequence : list)
+      if (sequence->id == id) sequence->cancelled = any_cancelled_ = true;
+  };
+  mark(running_);
+  mark(waiting_);
+}
+
+std::span<const Chunk> Scheduler::next(Seconds now, std::vector<TokenEvent>& events) {
+  if (any_cancelled_) end_cancelled(now, events);
+  batch_.clear();
+  budget_ = limits_.step_tokens;
+  const bool preempted = schedule_decodes();
+  schedule_prompts();
+  // Pages that a preemption freed are for the sequence that asked: admitting now would take them away again.
+  if (!preempted) admit();
+  return batch_;
+}
+
+void Scheduler::end_cancelled(Seconds now, std::vector<TokenEvent>& events) {
+  const auto end = [&](auto& list) {
+    std::erase_if(list, [&](Owned& sequence) {
+      if (!sequence->cancelled) return false;
+      pool_.release(sequence->pages);
+      events.push_back(
+          {.request = sequence->id, .index = sequence->generated(), .time = now, .finished = FinishReason::cancelled});
+      return true;
+    });
+  };
+  end(running_);
+  end(waiting_);
+  any_cancelled_ = false;
+}
+
+bool Scheduler::schedule_decodes() {
+  bool preempted = false;
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    if (sequence.pending() != 1) continue;
+    bool fits = pool_.extend(sequence.pages, sequence.size());
+    while (!fits) {
+      const bool itself = running_.back().get() == &sequence;
+      preempt_youngest();
+      preempted = true;
+      if (itself) break;
+      fits = pool_.extend(sequence.pages, sequence.size());
+    }
+    if (fits) add(sequence, 1);
+  }
+  return preempted;
+}
+
+void Scheduler::schedule_prompts() {
+  for (const Owned& sequence : running_)
+    if (sequence->pending() > 1 && budget_ > 0) add(*sequence, std::min(sequence->pending(), budget_));
+}
+
+void Scheduler::admit() {
+  while (!waiting_.empty() && running() < limits_.max_seqs && budget_ > 0) {
+    Sequence& sequence = *waiting_.front();
+    if (!pool_.extend(sequence.pages, std::min(sequence.size() + 1, sequence.end - 1))) return;
+    add(sequence, std::min(sequence.pending(), budget_));
+    running_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+}
+
+void Scheduler::preempt_youngest() {
+  Owned sequence = std::move(running_.back());
+  running_.pop_back();
+  pool_.release(sequence->pages);
+  sequence->cached = 0;
+  waiting_.push_front(std::move(sequence));
+  ++preemptions_;
+}
+
+void Scheduler::add(const Sequence& sequence, std::int64_t count) {
+  batch_.push_back(
+      {.sequence = &sequence, .first = sequence.cached, .count = count, .samples = count == sequence.pending()});
+  budget_ -= count;
+}
+
+void Scheduler::complete(std::span<const TokenId> drawn, Seconds now, std::vector<TokenEvent>& events) {
+  std::size_t row = 0;
+  bool any_ended = false;
+  for (const Chunk& chunk : batch_) {
+    // The batch refers to sequences this object owns; const in Chunk is for those who read it.
+    Sequence& sequence = const_cast<Sequence&>(*chunk.sequence);
+    sequence.cached += chunk.count;
+    if (!chunk.samples) continue;
+    RL_CHECK(row < drawn.size());
+    const TokenId token = drawn[row++];
+    TokenEvent event{.request = sequence.id, .index = sequence.generated(), .time = now};
+    if (token < 0) {
+      event.finished = FinishReason::error;
+    } else {
+      event.token = token;
+      sequence.tokens.push_back(token);
+      if (std::find(sequence.stop_ids.begin(), sequence.stop_ids.end(), token) != sequence.stop_ids.end())
+        event.finished = FinishReason::stop;
+      else if (sequence.size() == sequence.end)
+        event.finished = FinishReason::length;
+    }
+    if (event.finished) {
+      pool_.release(sequence.pages);
+      sequence.cached = -1;  // ended: removed below
+      any_ended = true;
+    }
+    events.push_back(event);
+  }
+  RL_CHECK(row == drawn.size());
+  batch_.clear();
+  if (any_ended) std::erase_if(running_, [](const Owned& sequence) { return sequence->cached < 0; });
+}
+
+void Scheduler::check_invariants() const {
+  std::vector<bool> owned(static_cast<std::size_t>(pool_.total()), false);
+  std::int64_t pages = 0;
+  RequestId last{-1};
+  RL_CHECK(running() <= limits_.max_seqs);
+  for (const Owned& sequence : running_) {
+    RL_CHECK(last < sequence->id);
+    last = sequence->id;
+    RL_CHECK(sequence->cached >= 0 && sequence->pending() >= 1 && sequence->size() < sequence->end);
+    RL_CHECK(pool_.pages_for(sequence->cached) <= static_cast<std::int64_t>(sequence->pages.pages.size()));
+    for (std::int32_t page : sequence->pages.pages) {
+      RL_CHECK_MSG(!owned[static_cast<std::size_t>(page)], "a page has two owners");
+      owned[static_cast<std::size_t>(page)] = true;
+      ++pages;
+    }
+  }
+  for (const Owned& sequence : waiting_) {
+    RL_CHECK(last < sequence->id);
+    last = sequence->id;
+    RL_CHECK(sequence->pages.pages.empty() && sequence->cached == 0);
+  }
+  RL_CHECK(pages + pool_.free() == pool_.total());
+}
+
+}  // namespace rl::engine

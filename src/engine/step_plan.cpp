@@ -1,0 +1,100 @@
+#include "engine/step_plan.h"
+
+#include <bit>
+#include <set>
+
+namespace rl::engine {
+namespace {
+
+class ExactBuckets final : public BucketPolicy {
+ public:
+  StepBucket bucket_for(const StepBucket& step, const StepBucket&) const override { return step; }
+  bool pads() const override { return false; }
+};
+
+class PowerOfTwoBuckets final : public BucketPolicy {
+ public:
+  StepBucket bucket_for(const StepBucket& step, const StepBucket& limits) const override {
+    const auto up = [](std::int64_t n, std::int64_t limit) {
+      return n == 0 ? 0 : std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n))), limit);
+    };
+    return {.tokens = up(step.tokens, limits.tokens),
+            .seqs = up(step.seqs, limits.seqs),
+            .max_q = up(step.max_q, limits.tokens),
+            .head_rows = up(step.head_rows, step.sample ? limits.seqs : limits.head_rows),
+            .sample = step.sample};
+  }
+  bool pads() const override { return true; }
+};
+
+}  // namespace
+
+StepBucket step_shape(std::int64_t tokens, std::int64_t seqs, std::int64_t head_rows, bool sample) {
+  return {.tokens = tokens, .seqs = seqs, .max_q = tokens - seqs + 1, .head_rows = head_rows, .sample = sample};
+}
+
+const BucketPolicy& exact_buckets() {
+  static const ExactBuckets instance;
+  return instance;
+}
+
+const BucketPolicy& power_of_two_buckets() {
+  static const PowerOfTwoBuckets instance;
+  return instance;
+}
+
+const char* BoundOp::variant_name() const {
+  return std::visit([](const auto& bound) { return bound.variant->name; }, op);
+}
+
+const ops::Facts& BoundOp::facts() const {
+  return std::visit([](const auto& bound) -> const ops::Facts& { return bound.variant->facts; }, op);
+}
+
+Status BoundOp::launch(Stream& stream) const {
+  return std::visit([&](const auto& bound) { return bound.variant->launch(bound.args, workspace, stream); }, op);
+}
+
+Status StepPlan::run(Stream& stream) const {
+  for (const BoundOp& op : ops) RL_TRY(op.launch(stream));
+  return ok();
+}
+
+Bytes StepPlan::workspace() const {
+  Bytes most;
+  for (const BoundOp& op : ops) most = std::max(most, op.workspace_bytes);
+  return most;
+}
+
+std::vector<std::string> StepPlan::path() const {
+  std::set<std::string> lines;
+  for (const BoundOp& op : ops) lines.insert(std::string(op.site) + ": " + op.variant_name());
+  return {lines.begin(), lines.end()};
+}
+
+bool StepPlan::batch_invariant() const {
+  return std::all_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().batch_invariant; });
+}
+
+const StepPlan* PlanCache::find(const StepBucket& bucket) {
+  for (Entry& entry : entries_)
+    if (entry.plan->bucket == bucket) {
+      entry.used = ++clock_;
+      return entry.plan.get();
+    }
+  return nullptr;
+}
+
+const StepPlan* PlanCache::insert(StepPlan plan) {
+  auto owned = std::make_unique<StepPlan>(std::move(plan));
+  if (entries_.size() < capacity_) {
+    entries_.push_back({.used = ++clock_, .plan = std::move(owned)});
+    return entries_.back().plan.get();
+  }
+  Entry& oldest = *std::min_element(entries_.begin(), entries_.end(),
+                                    [](const Entry& a, const Entry& b) { return a.used < b.used; });
+  oldest = {.used = ++clock_, .plan = std::move(owned)};
+  return oldest.plan.get();
+}
+
+}  // namespace rl::engine

@@ -1,0 +1,92 @@
+#pragma once
+// A step as a list of bound ops: variant, arguments and workspace of each are fixed when the plan is made, and running
+// it is calling them in order. The list is what a result's path certificate says, and what a GPU backend captures.
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "device/device.h"
+#include "ops/catalog.h"
+
+namespace rl::engine {
+
+// The shape a plan is bound for.
+struct StepBucket {
+  std::int64_t tokens = 0;
+  std::int64_t seqs = 0;
+  std::int64_t max_q = 0;      // an upper bound of the tokens of one sequence in the step; 1: all decode
+  std::int64_t head_rows = 0;  // rows that go through the final norm and the head; 0: neither runs
+  bool sample = true;          // draw a token from each of them
+  friend auto operator<=>(const StepBucket&, const StepBucket&) = default;
+};
+// The shape of a step as it is. Every sequence has at least one token, which bounds the tokens of each.
+StepBucket step_shape(std::int64_t tokens, std::int64_t seqs, std::int64_t head_rows, bool sample);
+
+// Which bucket a step of some shape runs in. A backend whose plans are dear (captured graphs) rounds up, and the step's
+// inputs are padded; one whose plans are cheap takes each shape as it is.
+class BucketPolicy {
+ public:
+  virtual ~BucketPolicy() = default;
+  // At least as large in every dimension, within `limits` (the largest step), and equal in `sample`.
+  virtual StepBucket bucket_for(const StepBucket& step, const StepBucket& limits) const = 0;
+  virtual bool pads() const = 0;  // whether a bucket can be larger than its step
+};
+const BucketPolicy& exact_buckets();
+// Tokens, sequences and head rows each rounded up to a power of two.
+const BucketPolicy& power_of_two_buckets();
+
+template <class Args>
+struct BoundVariant {
+  const ops::Variant<Args>* variant = nullptr;
+  Args args;
+};
+
+struct BoundOp {
+  const char* site = "";  // "qkv"
+  int layer = -1;
+  std::variant<BoundVariant<ops::EmbedArgs>, BoundVariant<ops::RmsNormArgs>, BoundVariant<ops::LinearArgs>,
+               BoundVariant<ops::RopeAppendArgs>, BoundVariant<ops::AttentionArgs>, BoundVariant<ops::SiluMulArgs>,
+               BoundVariant<ops::SampleArgs>>
+      op;
+  Bytes workspace_bytes;
+  void* workspace = nullptr;
+
+  const char* variant_name() const;
+  const ops::Facts& facts() const;
+  Status launch(Stream& stream) const;
+};
+
+struct StepPlan {
+  StepBucket bucket;
+  std::vector<BoundOp> ops;
+
+  Status run(Stream& stream) const;
+  Bytes workspace() const;                // the most an op needs
+  std::vector<std::string> path() const;  // "site: variant", each once, sorted
+  bool batch_invariant() const;           // every op's variant is
+};
+
+// The plans used last, found by bucket.
+class PlanCache {
+ public:
+  explicit PlanCache(std::size_t capacity) : capacity_(capacity) {}
+  const StepPlan* find(const StepBucket& bucket);
+  // Adds a plan, dropping the one unused for longest if full. The pointer holds until the next insert.
+  const StepPlan* insert(StepPlan plan);
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::uint64_t used = 0;
+    std::unique_ptr<StepPlan> plan;
+  };
+  std::size_t capacity_;
+  std::uint64_t clock_ = 0;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace rl::engine

@@ -1,0 +1,208 @@
+// Parts of the engine that need no model: where values lie, the plan cache, buckets, step inputs, stop strings.
+
+#include <random>
+
+#include "check/result.h"
+#include "device/memory.h"
+#include "engine/activation_plan.h"
+#include "engine/memory_plan.h"
+#include "engine/step_inputs.h"
+#include "engine/step_plan.h"
+#include "engine/stop_filter.h"
+
+namespace rl::engine {
+namespace {
+
+using namespace literals;
+
+TEST(ActivationPlan, ValuesAliveTogetherNeverOverlapAndOthersShare) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<ValueLife> values(40);
+    std::int64_t sum = 0;
+    for (ValueLife& v : values) {
+      v.bytes = 1 + static_cast<std::int64_t>(random() % 5000);
+      v.first = static_cast<std::int64_t>(random() % 30);
+      v.last = v.first + static_cast<std::int64_t>(random() % 5);
+      sum += v.bytes;
+    }
+    const ActivationPlan plan = plan_activations(values);
+    for (std::size_t a = 0; a < values.size(); ++a) {
+      EXPECT_EQ(plan.offset[a] % kAlignment, 0);
+      EXPECT_LE(plan.offset[a] + values[a].bytes, plan.total.count);
+      for (std::size_t b = 0; b < a; ++b) {
+        const bool meet = values[a].first <= values[b].last && values[b].first <= values[a].last;
+        const bool apart =
+            plan.offset[a] + values[a].bytes <= plan.offset[b] || plan.offset[b] + values[b].bytes <= plan.offset[a];
+        EXPECT_TRUE(!meet || apart) << a << " and " << b;
+      }
+    }
+    EXPECT_LT(plan.total.count, sum / 2);
+  }
+}
+
+TEST(ActivationPlan, AChainOfEqualValuesNeedsTwoPlaces) {
+  std::vector<ValueLife> chain;
+  for (int i = 0; i < 10; ++i) chain.push_back({.bytes = 1024, .first = i, .last = i + 1});
+  EXPECT_EQ(plan_activations(chain).total, 2_KiB);
+}
+
+TEST(MemoryPlan, TotalLeavesOutPinnedMemoryAndTheTableShowsIt) {
+  MemoryPlan plan;
+  plan.lines = {{"weights", 3_MiB, "bf16"}, {"kv pages", 1_MiB, ""}, {"step inputs", 2_MiB, "host copy", true}};
+  EXPECT_EQ(plan.total(), 4_MiB);
+  EXPECT_EQ(plan.of("kv pages"), 1_MiB);
+  EXPECT_EQ(plan.of("nothing"), Bytes{0});
+  const std::string table = plan.table();
+  EXPECT_NE(table.find("4.00 MiB"), std::string::npos) << table;
+  EXPECT_NE(table.find("host copy"), std::string::npos) << table;
+}
+
+TEST(PlanCache, DropsThePlanUnusedForLongest) {
+  PlanCache cache(2);
+  const auto bucket = [](std::int64_t tokens) { return step_shape(tokens, 1, 1, true); };
+  cache.insert({.bucket = bucket(1)});
+  cache.insert({.bucket = bucket(2)});
+  EXPECT_NE(cache.find(bucket(1)), nullptr);
+  const StepPlan* third = cache.insert({.bucket = bucket(3)});
+  EXPECT_EQ(cache.size(), 2u);
+  EXPECT_EQ(cache.find(bucket(2)), nullptr);
+  EXPECT_NE(cache.find(bucket(1)), nullptr);
+  EXPECT_EQ(cache.find(bucket(3)), third);
+}
+
+TEST(Buckets, PowersOfTwoCoverTheStepWithinTheLimits) {
+  const StepBucket limits{.tokens = 100, .seqs = 6, .max_q = 100, .head_rows = 50};
+  for (std::int64_t tokens = 1; tokens <= 100; ++tokens)
+    for (std::int64_t seqs = 1; seqs <= std::min<std::int64_t>(6, tokens); ++seqs) {
+      const StepBucket step = step_shape(tokens, seqs, seqs - 1, true);
+      const StepBucket bucket = power_of_two_buckets().bucket_for(step, limits);
+      EXPECT_TRUE(bucket.tokens >= tokens && bucket.tokens <= 100);
+      EXPECT_TRUE(bucket.seqs >= seqs && bucket.seqs <= 6);
+      EXPECT_TRUE(bucket.max_q >= step.max_q && bucket.max_q <= 100);
+      EXPECT_TRUE(bucket.head_rows >= seqs - 1 && bucket.head_rows <= 6);
+      EXPECT_EQ(bucket.head_rows == 0, seqs == 1);
+      EXPECT_EQ(exact_buckets().bucket_for(step, limits), step);
+    }
+}
+
+struct StepInputsTest : testing::Test {
+  StepLimits limits{.tokens = 16, .seqs = 3, .head_rows = 16, .context = 20, .page_tokens = 8};
+  Sequence decoding, prefilling;
+  StepInputsTest() {
+    decoding.tokens = {10, 11, 12, 13, 14, 15, 16, 17, 18};
+    decoding.prompt_tokens = 7;
+    decoding.cached = 8;
+    decoding.pages.pages = {4, 2};
+    decoding.sampling = {.temperature = 0.5f, .repetition_penalty = 1.1f, .seed = 9};
+    prefilling.tokens = {20, 21, 22, 23, 24};
+    prefilling.prompt_tokens = 5;
+    prefilling.pages.pages = {7};
+  }
+};
+
+TEST_F(StepInputsTest, HoldsWhatTheChunksSay) {
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  const Chunk chunks[] = {{&decoding, 8, 1, true}, {&prefilling, 0, 3, false}};
+  inputs.write(chunks, step_shape(4, 2, 1, true));
+  const StepInputParts& p = inputs.host();
+  EXPECT_EQ(std::vector(p.ids, p.ids + 4), (std::vector<std::int32_t>{18, 20, 21, 22}));
+  EXPECT_EQ(std::vector(p.positions, p.positions + 4), (std::vector<std::int32_t>{8, 0, 1, 2}));
+  EXPECT_EQ(std::vector(p.seq_of, p.seq_of + 4), (std::vector<std::int32_t>{0, 1, 1, 1}));
+  EXPECT_EQ(std::vector(p.cu_q, p.cu_q + 3), (std::vector<std::int32_t>{0, 1, 4}));
+  EXPECT_EQ(std::vector(p.kv_len, p.kv_len + 2), (std::vector<std::int32_t>{9, 3}));
+  EXPECT_EQ(p.head_rows[0], 0);
+  EXPECT_EQ(p.page_table[0], 4);
+  EXPECT_EQ(p.page_table[1], 2);
+  EXPECT_EQ(p.page_table[limits.max_pages()], 7);
+  EXPECT_EQ(p.rows[0].counter, 2u);
+  EXPECT_EQ(p.rows[0].seed, 9u);
+  EXPECT_EQ(std::vector(p.history + p.rows[0].history_begin, p.history + p.rows[0].history_end), decoding.tokens);
+}
+
+TEST_F(StepInputsTest, PaddingBelongsToNoSequence) {
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  const Chunk chunks[] = {{&prefilling, 0, 5, true}};
+  inputs.write(chunks, {.tokens = 8, .seqs = 2, .max_q = 8, .head_rows = 2});
+  const StepInputParts& p = inputs.host();
+  for (int i = 5; i < 8; ++i) {
+    EXPECT_EQ(p.ids[i], 0);
+    EXPECT_EQ(p.positions[i], 0);
+    EXPECT_EQ(p.seq_of[i], 2);
+  }
+  EXPECT_EQ(std::vector(p.cu_q, p.cu_q + 3), (std::vector<std::int32_t>{0, 5, 5}));
+  EXPECT_EQ(std::vector(p.kv_len, p.kv_len + 2), (std::vector<std::int32_t>{5, 0}));
+  EXPECT_EQ(p.page_table[2 * limits.max_pages()], 99);
+  EXPECT_EQ(p.head_rows[0], 4);
+  EXPECT_EQ(p.head_rows[1], 0);
+  EXPECT_EQ(p.rows[1].temperature, 0);
+}
+
+TEST_F(StepInputsTest, AScoringStepWantsEveryRow) {
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  const Chunk chunks[] = {{&prefilling, 1, 3, false}};
+  inputs.write(chunks, step_shape(3, 1, 3, false));
+  const StepInputParts& p = inputs.host();
+  EXPECT_EQ(std::vector(p.head_rows, p.head_rows + 3), (std::vector<std::int32_t>{0, 1, 2}));
+  EXPECT_EQ(p.positions[0], 1);
+  EXPECT_EQ(p.kv_len[0], 4);
+}
+
+TEST_F(StepInputsTest, ADecodeStepCopiesOnlyWhatItUses) {
+  limits.context = 4096;
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  decoding.sampling.repetition_penalty = 1;
+  const Chunk chunks[] = {{&decoding, 8, 1, true}};
+  inputs.write(chunks, step_shape(1, 1, 1, true));
+  EXPECT_LT(inputs.used().count * 4, step_input_bytes(limits).count);
+}
+
+std::pair<std::string, bool> filtered(std::vector<std::string> stops, const std::vector<std::string>& pieces) {
+  StopFilter filter(std::move(stops));
+  std::string text;
+  for (const std::string& piece : pieces) text += filter.push(piece) + "|";
+  return {text + filter.finish(), filter.stopped()};
+}
+
+TEST(StopFilter, HoldsBackWhatMayBecomeAStopString) {
+  using Pair = std::pair<std::string, bool>;
+  EXPECT_EQ(filtered({}, {"ab", "c"}), Pair("ab|c|", false));
+  EXPECT_EQ(filtered({"END"}, {"xE", "N", "Dy", "z"}), Pair("x||||", true));
+  EXPECT_EQ(filtered({"END"}, {"xE", "N", "dy"}), Pair("x||ENdy|", false));
+  EXPECT_EQ(filtered({"END"}, {"xEN"}), Pair("x|EN", false));
+  EXPECT_EQ(filtered({"aab"}, {"aa", "ab"}), Pair("|a|", true));
+  EXPECT_EQ(filtered({"bc", "abcd"}, {"a", "bc"}), Pair("|a|", true));
+  EXPECT_EQ(filtered({"\n\n", "é"}, {"a\n", "b\xC3\xA9", "c"}), Pair("a|\nb||", true));
+}
+
+// Whatever the cuts, the text given out is the text before the first stop string.
+TEST(StopFilter, CutsDoNotMatter) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    for (int i = 0; i < 30; ++i) text += static_cast<char>('a' + random() % 2);
+    std::vector<std::string> stops;
+    for (unsigned i = 0; i < 1 + random() % 2; ++i) stops.push_back(text.substr(random() % 20, 3 + random() % 6));
+    StopFilter filter(stops);
+    std::string out;
+    std::size_t at = 0;
+    while (at < text.size() && !filter.stopped()) {
+      const std::size_t n = std::min<std::size_t>(1, text.size() - at);
+      out += filter.push(text.substr(at, n));
+      at += n;
+    }
+    out += filter.finish();
+    // Byte by byte, the first stop string to be complete ends the text.
+    std::size_t end = std::string::npos, begin = text.size();
+    for (const std::string& stop : stops)
+      if (const std::size_t found = text.find(stop); found != std::string::npos) {
+        const std::size_t finish = found + stop.size();
+        if (finish < end || (finish == end && found < begin)) end = finish, begin = found;
+      }
+    EXPECT_EQ(out, text.substr(0, begin)) << text;
+    EXPECT_EQ(filter.stopped(), end != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace rl::engine

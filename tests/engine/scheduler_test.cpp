@@ -1,0 +1,201 @@
+#include "engine/scheduler.h"
+
+#include <map>
+#include <random>
+
+#include "check/result.h"
+
+namespace rl::engine {
+namespace {
+
+// A scheduler with a "model" that draws one fixed token, and counts.
+struct Fixture {
+  PagePool pool;
+  Scheduler scheduler;
+  std::vector<TokenEvent> events;
+
+  Fixture(std::int64_t pages, const SchedulerLimits& limits, std::int64_t page_tokens = 4)
+      : pool(pages, page_tokens), scheduler(limits, pool) {}
+
+  RequestId submit(std::int64_t prompt, std::int64_t max_tokens) {
+    auto id = scheduler.submit(
+        {.prompt = std::vector<TokenId>(static_cast<std::size_t>(prompt), 7), .max_tokens = max_tokens});
+    EXPECT_OK(id);
+    return id ? *id : RequestId{};
+  }
+  // (request, first, count) of each chunk of the step.
+  std::vector<std::array<std::int64_t, 3>> step(TokenId drawn = 1) {
+    std::vector<std::array<std::int64_t, 3>> chunks;
+    std::vector<TokenId> tokens;
+    for (const Chunk& chunk : scheduler.next({}, events)) {
+      chunks.push_back({chunk.sequence->id.value, chunk.first, chunk.count});
+      if (chunk.samples) tokens.push_back(drawn);
+    }
+    scheduler.complete(tokens, {}, events);
+    scheduler.check_invariants();
+    return chunks;
+  }
+};
+using Chunks = std::vector<std::array<std::int64_t, 3>>;
+
+TEST(Scheduler, DecodesComeFirstAndPromptsFillTheStepInChunks) {
+  Fixture f(100, {.step_tokens = 10, .max_seqs = 4, .max_context = 64});
+  f.submit(3, 5);
+  EXPECT_EQ(f.step(), (Chunks{{0, 0, 3}}));
+  f.submit(12, 5);
+  f.submit(4, 5);
+  EXPECT_EQ(f.step(), (Chunks{{0, 3, 1}, {1, 0, 9}}));
+  EXPECT_EQ(f.step(), (Chunks{{0, 4, 1}, {1, 9, 3}, {2, 0, 4}}));
+  EXPECT_EQ(f.step(), (Chunks{{0, 5, 1}, {1, 12, 1}, {2, 4, 1}}));
+  EXPECT_EQ(f.scheduler.running(), 3);
+}
+
+TEST(Scheduler, RequestsEndAtMaxTokensStopTokensAndTheContextsEnd) {
+  Fixture f(100, {.step_tokens = 16, .max_seqs = 4, .max_context = 8});
+  f.submit(3, 2);
+  ASSERT_OK(f.scheduler.submit({.prompt = {7}, .max_tokens = 5, .stop_ids = {5, 1}}));
+  f.submit(6, 100);
+  while (!f.scheduler.idle()) f.step();
+  std::map<std::int64_t, std::pair<std::int64_t, FinishReason>> ended;  // request -> tokens, reason
+  for (const TokenEvent& event : f.events)
+    if (event.finished) ended[event.request.value] = {event.index + 1, *event.finished};
+  EXPECT_EQ(ended[0], std::pair(std::int64_t{2}, FinishReason::length));
+  EXPECT_EQ(ended[1], std::pair(std::int64_t{1}, FinishReason::stop));
+  EXPECT_EQ(ended[2], std::pair(std::int64_t{2}, FinishReason::length));
+  EXPECT_EQ(f.pool.free(), f.pool.total());
+}
+
+TEST(Scheduler, RefusesAtSubmitWhatCanNeverRun) {
+  Fixture f(3, {.step_tokens = 8, .max_seqs = 2, .max_context = 64});
+  const auto rule = [&](std::int64_t prompt, std::int64_t max_tokens) {
+    auto id = f.scheduler.submit(
+        {.prompt = std::vector<TokenId>(static_cast<std::size_t>(prompt), 7), .max_tokens = max_tokens});
+    return id ? std::string("accepted") : id.error().rule;
+  };
+  EXPECT_EQ(rule(0, 1), "request.empty_prompt");
+  EXPECT_EQ(rule(1, 0), "request.max_tokens");
+  EXPECT_EQ(rule(64, 1), "request.context");
+  EXPECT_EQ(rule(4, 10), "request.kv_pages");  // 13 cached tokens, 12 fit
+  EXPECT_EQ(rule(4, 9), "accepted");
+  EXPECT_EQ(rule(12, 1), "accepted");
+  EXPECT_EQ(rule(12, std::numeric_limits<std::int64_t>::max()), "request.kv_pages");
+}
+
+TEST(Scheduler, NobodyOvertakesTheHeadOfTheQueue) {
+  Fixture f(4, {.step_tokens = 32, .max_seqs = 4, .max_context = 16});
+  f.submit(8, 2);   // 2 pages and one more for its next token
+  f.submit(12, 1);  // needs 3 pages: waits
+  f.submit(1, 1);   // would fit, and waits its turn
+  EXPECT_EQ(f.step(), (Chunks{{0, 0, 8}}));
+  EXPECT_EQ(f.scheduler.waiting(), 2);
+  EXPECT_EQ(f.step(), (Chunks{{0, 8, 1}}));
+  EXPECT_EQ(f.step(), (Chunks{{1, 0, 12}, {2, 0, 1}}));
+}
+
+TEST(Scheduler, CancelTakesEffectBeforeTheNextStep) {
+  Fixture f(8, {.step_tokens = 8, .max_seqs = 1, .max_context = 16});
+  const RequestId running = f.submit(2, 8), waiting = f.submit(2, 8);
+  f.step();
+  f.scheduler.cancel(running);
+  f.scheduler.cancel(waiting);
+  f.scheduler.cancel(RequestId{99});
+  EXPECT_FALSE(f.scheduler.idle());
+  f.events.clear();
+  EXPECT_TRUE(f.step().empty());
+  ASSERT_EQ(f.events.size(), 2u);
+  for (const TokenEvent& event : f.events) {
+    EXPECT_EQ(event.finished, FinishReason::cancelled);
+    EXPECT_EQ(event.token, -1);
+  }
+  EXPECT_TRUE(f.scheduler.idle());
+  EXPECT_EQ(f.pool.free(), f.pool.total());
+}
+
+TEST(Scheduler, AFailedRowEndsItsRequestAlone) {
+  Fixture f(8, {.step_tokens = 8, .max_seqs = 2, .max_context = 16});
+  f.submit(2, 3);
+  f.submit(2, 3);
+  const auto chunks = f.scheduler.next({}, f.events);
+  ASSERT_EQ(chunks.size(), 2u);
+  const TokenId drawn[] = {-1, 4};
+  f.scheduler.complete(drawn, {}, f.events);
+  EXPECT_EQ(f.events[0].finished, FinishReason::error);
+  EXPECT_FALSE(f.events[1].finished);
+  f.scheduler.check_invariants();
+  EXPECT_EQ(f.step(), (Chunks{{1, 2, 1}}));
+}
+
+TEST(Scheduler, WithoutPagesTheYoungestIsComputedAgainLaterAndLosesNoToken) {
+  // Two sequences of 4 pages each at their end; 5 pages in all.
+  Fixture f(5, {.step_tokens = 32, .max_seqs = 2, .max_context = 32});
+  f.submit(6, 8);
+  f.submit(6, 8);
+  std::map<std::int64_t, std::int64_t> tokens, last_index;
+  int guard = 0;
+  while (!f.scheduler.idle() && ++guard < 100) f.step();
+  EXPECT_GT(f.scheduler.preemptions(), 0);
+  for (const TokenEvent& event : f.events) {
+    EXPECT_EQ(event.index, tokens[event.request.value]);
+    ++tokens[event.request.value];
+  }
+  EXPECT_EQ(tokens[0], 8);
+  EXPECT_EQ(tokens[1], 8);
+  // The older one never waited: its last token comes before the younger's.
+  EXPECT_EQ(f.events.back().request.value, 1);
+}
+
+// Thousands of random requests with few pages: after every step the bookkeeping holds, and every request ends with
+// exactly one last event, its indices counting up from 0.
+TEST(Scheduler, InvariantsHoldOverRandomLoads) {
+  for (const unsigned seed : {1u, 2u, 3u}) {
+    std::mt19937 random(seed);
+    const auto draw = [&](std::int64_t from, std::int64_t to) {
+      return from + static_cast<std::int64_t>(random() % static_cast<unsigned>(to - from + 1));
+    };
+    Fixture f(draw(6, 20), {.step_tokens = draw(6, 24), .max_seqs = draw(1, 6), .max_context = 40});
+    std::map<std::int64_t, std::int64_t> open;  // request -> tokens seen
+    std::int64_t submitted = 0, ended = 0;
+    const auto take_events = [&] {
+      for (const TokenEvent& event : f.events) {
+        ASSERT_TRUE(open.contains(event.request.value));
+        if (event.token >= 0) {
+          ASSERT_EQ(event.index, open[event.request.value]++);
+        }
+        if (event.finished) open.erase(event.request.value), ++ended;
+      }
+      f.events.clear();
+    };
+    for (int round = 0; round < 4000 || !f.scheduler.idle(); ++round) {
+      ASSERT_LT(round, 50000) << "the load does not drain";
+      if (round < 4000 && random() % 3 == 0) {
+        auto id = f.scheduler.submit({.prompt = std::vector<TokenId>(static_cast<std::size_t>(draw(1, 20)), 7),
+                                      .max_tokens = draw(1, 20),
+                                      .stop_ids = {3}});
+        if (id) open[id->value] = 0, ++submitted;
+      }
+      if (random() % 50 == 0 && !open.empty()) f.scheduler.cancel(RequestId{open.begin()->first});
+      std::int64_t tokens = 0, sampled = 0;
+      std::vector<TokenId> drawn;
+      const auto chunks = f.scheduler.next({}, f.events);
+      ASSERT_TRUE(!chunks.empty() || f.scheduler.idle());
+      for (const Chunk& chunk : chunks) {
+        ASSERT_GT(chunk.count, 0);
+        ASSERT_EQ(chunk.first, chunk.sequence->cached);
+        tokens += chunk.count;
+        sampled += chunk.samples;
+        if (chunk.samples) drawn.push_back(random() % 40 == 0 ? -1 : static_cast<TokenId>(random() % 30));
+      }
+      f.scheduler.check_invariants();
+      f.scheduler.complete(drawn, {}, f.events);
+      f.scheduler.check_invariants();
+      take_events();
+    }
+    EXPECT_EQ(submitted, ended);
+    EXPECT_GT(submitted, 1000);
+    EXPECT_GT(f.scheduler.preemptions(), 0);
+    EXPECT_EQ(f.pool.free(), f.pool.total());
+  }
+}
+
+}  // namespace
+}  // namespace rl::engine
