@@ -4,8 +4,8 @@
 //
 // Rounding is to nearest, ties to even, from the exact source value: from_double never rounds twice. Results beyond the
 // largest finite value become infinity in bf16 and fp16, and the largest finite value in fp8, infinities too, as CUDA's
-// __NV_SATFINITE does. A NaN stays a NaN of its sign: in bf16 and fp16 quiet with the upper bits of its payload, as
-// x86's vcvtneps2bf16 and vcvtps2ph have it; in fp8 the one of e4m3, and 0x7e of e5m2.
+// __NV_SATFINITE does. A NaN becomes a quiet NaN: in bf16 and fp16 of its sign and the upper bits of its payload, as
+// x86's vcvtneps2bf16 and vcvtps2ph have it; in fp8 the code 0x7f, as CUDA's conversions have it.
 
 #include <bit>
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Anatomy {
   std::uint32_t overflow = 0;  // what lies beyond it becomes
   std::uint32_t nan = 0;       // the NaN made of a NaN
   std::uint32_t sign = 0;      // the sign bit
-  bool keeps_payload = false;  // of NaNs
+  bool keeps_nan = false;      // a NaN's sign and payload
 };
 
 template <class T>
@@ -34,7 +34,7 @@ inline constexpr Anatomy kAnatomy<fp16>{10, -24, 0x7bff, 0x7c00, 0x7e00, 0x8000,
 template <>
 inline constexpr Anatomy kAnatomy<fp8_e4m3>{3, -9, 0x7e, 0x7e, 0x7f, 0x80, false};
 template <>
-inline constexpr Anatomy kAnatomy<fp8_e5m2>{2, -16, 0x7b, 0x7b, 0x7e, 0x80, false};
+inline constexpr Anatomy kAnatomy<fp8_e5m2>{2, -16, 0x7b, 0x7b, 0x7f, 0x80, false};
 
 namespace detail {
 
@@ -74,9 +74,8 @@ constexpr T from_double(double x) {
   const int field = static_cast<int>(bits >> 52 & 0x7ff);
   if (field == 0x7ff) {
     if (mantissa == 0) return detail::with_bits<T>(sign | to.overflow);
-    const std::uint32_t payload =
-        to.keeps_payload ? static_cast<std::uint32_t>(mantissa >> (52 - to.mantissa_bits)) : 0;
-    return detail::with_bits<T>(sign | to.nan | payload);
+    const auto payload = static_cast<std::uint32_t>(mantissa >> (52 - to.mantissa_bits));
+    return detail::with_bits<T>(to.nan | (to.keeps_nan ? sign | payload : 0));
   }
   const std::uint64_t leading = field == 0 ? 0 : std::uint64_t{1} << 52;
   return detail::with_bits<T>(sign | detail::round_to_code(to, mantissa | leading, (field == 0 ? 1 : field) - 1075));
@@ -90,7 +89,7 @@ constexpr T from_float(float x) {
   const int field = static_cast<int>(bits >> 23 & 0xff);
   if (field == 0xff) {
     if (mantissa == 0) return detail::with_bits<T>(sign | to.overflow);
-    return detail::with_bits<T>(sign | to.nan | (to.keeps_payload ? mantissa >> (23 - to.mantissa_bits) : 0));
+    return detail::with_bits<T>(to.nan | (to.keeps_nan ? sign | mantissa >> (23 - to.mantissa_bits) : 0));
   }
   const std::uint32_t leading = field == 0 ? 0 : 0x80'0000;
   return detail::with_bits<T>(sign | detail::round_to_code(to, mantissa | leading, (field == 0 ? 1 : field) - 150));
