@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/units.h"
 #include "check/result.h"
 
@@ -78,6 +79,15 @@ TEST(Units, TextHasThreeSignificantDigits) {
   EXPECT_EQ(format_significant(0.09996), "0.100");
   EXPECT_EQ(format_significant(12345), "12345");
   EXPECT_EQ(format_significant(0), "0");
+}
+
+TEST(JsonString, EscapesAndReplacesWhatIsNotUtf8) {
+  EXPECT_EQ(json_string("a\"b\\c\n\x01"), "\"a\\\"b\\\\c\\n\\u0001\"");
+  EXPECT_EQ(json_string("caf\xC3\xA9 \xF0\x9F\x9A\x80"), "\"caf\xC3\xA9 \xF0\x9F\x9A\x80\"");
+  const std::string replacement = "\xEF\xBF\xBD";
+  EXPECT_EQ(json_string("\xC3"), "\"" + replacement + "\"") << "cut short";
+  EXPECT_EQ(json_string("\xC0\xAF"), "\"" + replacement + replacement + "\"") << "overlong";
+  EXPECT_EQ(json_string("\xED\xA0\x80"), "\"" + replacement + replacement + replacement + "\"") << "surrogate";
 }
 
 TEST(File, MapsReadsAndReplaces) {

@@ -1,0 +1,49 @@
+# make run and make test do all the set-up; make help lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+ARGS ?=
+
+.PHONY: help setup build run test tests check format bench soak fresh asan tsan clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+
+setup: ## install missing Debian packages (sudo only if not root)
+	@tools/setup
+
+build: setup ## build the program: build/redline
+	@tools/build cpu
+
+run: build ## measure this machine: every experiment, one report (ARGS="--full" for more)
+	@build/redline run $(ARGS)
+
+tests: setup ## build the program and its tests
+	@tools/build release
+
+test: tests ## run the tests (at most 5 minutes on 2 cores after the build)
+	@ctest --test-dir build --output-on-failure -j $(JOBS) $(ARGS)
+
+check: tests ## format, layering, self-contained headers, documentation
+	@tools/check
+
+format: ## format all C++ sources
+	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+bench: build ## prefill and decode rates beside what the machine reaches
+	@tools/bench/bench $(ARGS)
+
+soak: tests ## long tests by hand: soak, fuzz, kill sweeps; keeps its log in docs/results/
+	@tools/soak/soak $(ARGS)
+
+asan: setup ## the tests under address and undefined-behaviour sanitizers
+	@tools/build asan && ctest --test-dir build/asan --output-on-failure -j $(JOBS) $(ARGS)
+
+tsan: setup ## the tests of threads under the thread sanitizer
+	@tools/build tsan && ctest --test-dir build/tsan --output-on-failure -R 'ThreadPool|Linear|Attention' $(ARGS)
+
+fresh: ## run make run and make test in an empty Debian root, with and without network (needs root)
+	@tools/fresh
+
+clean: ## remove everything built
+	@rm -rf build

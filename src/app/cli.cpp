@@ -1,0 +1,328 @@
+// Every flag of every verb: the only unit that includes CLI11. Flags fill the option structs of the commands.
+
+#include "app/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+#include "app/cmd_bench.h"
+#include "app/cmd_doctor.h"
+#include "app/cmd_generate.h"
+#include "app/cmd_history.h"
+#include "app/cmd_logits.h"
+#include "app/cmd_quality.h"
+#include "app/cmd_report.h"
+#include "app/cmd_run.h"
+#include "app/cmd_tokenize.h"
+#include "app/exit_code.h"
+#include "app/machine.h"
+#include "base/log.h"
+#include "model/model.h"
+#include "version.h"
+
+namespace rl::app {
+namespace {
+
+// Verbs of later versions are not listed: a flag or verb that does nothing does not exist.
+struct Verb {
+  CLI::App* app;
+  std::function<Result<int>()> run;
+  const std::string* model = nullptr;  // of verbs that have one
+};
+
+int fail(const Error& error) {
+  fmt::print(stderr, "redline: {}: {}\n", to_string(error.kind), error.message());
+  return exit_code(error.kind);
+}
+
+Result<int> done(Status status) {
+  if (!status) return std::move(status).error();
+  return kExitOk;
+}
+
+// `save` is one for all verbs: the model is written there before the verb runs.
+void add_model(CLI::App* app, std::string& model, std::string& save) {
+  app->add_option("-m,--model", model,
+                  "a folder, OWNER/NAME in the Hugging Face cache, or synthetic:NAME; default: the demo model")
+      ->type_name("MODEL");
+  app->add_option("--save", save, "write the model as a Hugging Face folder that other engines load, then go on")
+      ->type_name("DIR");
+}
+
+void add_device(CLI::App* app, DeviceOptions& device) {
+  app->add_option("--device", device.device, "auto or cpu")->type_name("NAME");
+  app->add_option("-t,--threads", device.threads, "threads of the CPU; default: one per core")->type_name("N");
+  app->add_option("--isa", device.isa, "highest instruction set to use: avx512_bf16, avx512, avx2 or none")
+      ->type_name("NAME");
+}
+
+const char* kPrecisionHelp = "bf16 or fp32: weights, activations and cache";
+const char* kForceHelp = "OP=VARIANT, e.g. attention=attention/cpu.standard; may be repeated";
+
+// Reads "--seq 128..4096 --batch 1,4" left over by CLI11 into overrides of axes.
+Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& extras) {
+  lab::AxisOverrides axes;
+  for (std::size_t i = 0; i < extras.size(); ++i) {
+    std::string name = extras[i], value;
+    if (!name.starts_with("--"))
+      return Error{.kind = ErrorKind::usage, .what = "unexpected argument", .expected = "--AXIS VALUES", .found = name};
+    name = name.substr(2);
+    if (const auto equals = name.find('='); equals != name.npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    } else if (++i < extras.size()) {
+      value = extras[i];
+    }
+    RL_ASSIGN(axes[name], lab::parse_values(value));
+  }
+  return axes;
+}
+
+Verb add_run(CLI::App& root, RunOptions& options, std::string& save) {
+  CLI::App* app = root.add_subcommand("run", "every experiment on this machine, one report");
+  add_model(app, options.model, save);
+  add_device(app, options.device);
+  auto* quick = app->add_flag("--quick", options.quick, "short axes, wider intervals (default on a CPU)");
+  app->add_flag("--full", options.full, "all axes, narrow intervals")->excludes(quick);
+  app->add_option("--only", options.only, "experiments to run: --only baseline,attention")
+      ->delimiter(',')
+      ->type_name("IDS");
+  app->add_flag("--list", options.list, "list the experiments and end");
+  app->add_flag("--dry-run", options.dry_run, "list what would be measured and end");
+  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
+  app->add_option("--seed", options.seed, "of inputs and intervals")->capture_default_str();
+  app->add_flag("--json", options.json, "print the record instead of the report");
+  return {app, [&] { return cmd_run(options, stdout); }, &options.model};
+}
+
+Verb add_experiment(CLI::App& root, RunOptions& options, std::string& name, std::string& save) {
+  CLI::App* app =
+      root.add_subcommand("experiment", "one experiment with chosen axes: experiment attention --seq 128..4096");
+  app->add_option("NAME", name, "its id: see redline run --list")->required();
+  add_model(app, options.model, save);
+  add_device(app, options.device);
+  auto* quick = app->add_flag("--quick", options.quick, "short axes, wider intervals (default on a CPU)");
+  app->add_flag("--full", options.full, "all axes, narrow intervals")->excludes(quick);
+  app->add_flag("--dry-run", options.dry_run, "list what would be measured and end");
+  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
+  app->add_option("--seed", options.seed, "of inputs and intervals")->capture_default_str();
+  app->add_flag("--json", options.json, "print the record instead of the report");
+  app->allow_extras();
+  return {app,
+          [&options, &name, app]() -> Result<int> {
+            RL_ASSIGN(options.axes, read_axes(app->remaining()));
+            options.only = {name};
+            return cmd_run(options, stdout);
+          },
+          &options.model};
+}
+
+Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
+  CLI::App* app =
+      root.add_subcommand("bench", "prefill and decode rates in llama-bench's terms, beside the machine's ceilings");
+  add_model(app, options.model, save);
+  add_device(app, options.device);
+  app->add_option("-p,--n-prompt", options.prompt, "tokens of a prefill; 0: none")
+      ->delimiter(',')
+      ->capture_default_str();
+  app->add_option("-n,--n-gen", options.decode, "tokens of a decode; 0: none")->delimiter(',')->capture_default_str();
+  app->add_option("-d,--n-depth", options.depth, "tokens of context before a decode")
+      ->delimiter(',')
+      ->capture_default_str();
+  app->add_option("-b,--batch", options.batch, "sequences decoded together")->delimiter(',')->capture_default_str();
+  app->add_option("-r,--repetitions", options.repetitions, "samples of each row")->capture_default_str();
+  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT");
+  app->add_option("-o,--output", options.format, "md, csv, json or jsonl")->capture_default_str();
+  app->add_option("--seed", options.seed, "of the random prompts")->capture_default_str();
+  return {app, [&] { return done(cmd_bench(options, stdout)); }, &options.model};
+}
+
+Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& device, std::string& save) {
+  CLI::App* app = root.add_subcommand("generate", "text from a prompt, then what it cost");
+  app->add_option("PROMPT", options.prompt, "the prompt's text");
+  app->add_option("-f,--file", options.file, "read the prompt from a file")->type_name("FILE");
+  add_model(app, options.model, save);
+  add_device(app, device);
+  app->add_option("-n,--max-tokens", options.max_tokens, "tokens to generate at most")->capture_default_str();
+  app->add_option("--temperature,--temp", options.temperature, "0: always the most likely token")
+      ->capture_default_str();
+  app->add_option("--top-k", options.top_k, "only the k most likely tokens; 0: off")->capture_default_str();
+  app->add_option("--top-p", options.top_p, "only the most likely tokens of together this probability; 1: off")
+      ->capture_default_str();
+  app->add_option("--min-p", options.min_p, "only tokens of at least this share of the likeliest's probability; 0: off")
+      ->capture_default_str();
+  app->add_option("--repetition-penalty", options.repetition_penalty, "1: off")->capture_default_str();
+  app->add_option("--seed", options.seed, "same seed, same tokens")->capture_default_str();
+  app->add_option("--stop", options.stop, "end at this text; may be repeated")->type_name("TEXT");
+  app->add_flag("--ignore-eos", options.ignore_eos, "do not stop at the model's end token");
+  app->add_option("-c,--ctx", options.ctx, "tokens of context; 0: what prompt and answer need")->capture_default_str();
+  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  app->add_option_function<std::vector<std::string>>(
+         "--force",
+         [&](const std::vector<std::string>& items) {
+           for (const std::string& item : items) {
+             const auto equals = item.find('=');
+             if (equals == item.npos) throw CLI::ValidationError("--force", "expected OP=VARIANT, found " + item);
+             options.force[item.substr(0, equals)] = item.substr(equals + 1);
+           }
+         },
+         kForceHelp)
+      ->type_name("OP=VARIANT");
+  app->add_flag("--json", options.json, "one JSON object on standard output");
+  return {app,
+          [&]() -> Result<int> {
+            RL_ASSIGN(const OpenBackend open, open_backend(device));
+            return done(cmd_generate(
+                options, open.backend, [&] { return read_bandwidth(open.backend); }, stdout));
+          },
+          &options.model};
+}
+
+Verb add_logits(CLI::App& root, LogitsOptions& options, DeviceOptions& device, std::string& save) {
+  CLI::App* app = root.add_subcommand("logits", "logits of given token ids, to compare with another implementation");
+  add_model(app, options.model, save);
+  add_device(app, device);
+  app->add_option("--ids-file", options.ids_file, "token ids between white space")->required()->type_name("FILE");
+  app->add_option("-o,--out", options.out, "safetensors file: tensor logits [tokens, vocab] float32")
+      ->required()
+      ->type_name("FILE");
+  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  return {app,
+          [&]() -> Result<int> {
+            RL_ASSIGN(const OpenBackend open, open_backend(device));
+            return done(cmd_logits(options, open.backend));
+          },
+          &options.model};
+}
+
+Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
+  CLI::App* app = root.add_subcommand("quality", "perplexity of a text");
+  add_model(app, options.model, save);
+  add_device(app, options.device);
+  app->add_option("--text", options.text, "UTF-8 text; default: the demo model's held-out text")->type_name("FILE");
+  app->add_option("--window", options.window, "tokens of a window, the begin token included")->capture_default_str();
+  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  app->add_flag("--json", options.json, "one JSON object on standard output");
+  return {app, [&] { return done(cmd_quality(options, stdout)); }, &options.model};
+}
+
+Verb add_tokenize(CLI::App& root, TokenizeOptions& options, std::string& text) {
+  CLI::App* app = root.add_subcommand("tokenize", "token ids of a text, and the text they decode to");
+  CLI::Option* given = app->add_option("TEXT", text, "the text");
+  app->add_option("-m,--model", options.model,
+                  "a folder with tokenizer files, or OWNER/NAME in the Hugging Face cache; default: the demo model")
+      ->type_name("MODEL");
+  auto* file =
+      app->add_option("-f,--file", options.file, "read the text from a file")->type_name("FILE")->excludes(given);
+  app->add_option("--cases", options.cases, "JSON array of {\"text\", \"add_special_tokens\"}")
+      ->type_name("FILE")
+      ->excludes(given)
+      ->excludes(file);
+  app->add_flag("!--no-special-tokens", options.add_special_tokens, "add none of the tokenizer's special tokens");
+  app->add_flag("--json", options.json, "a JSON array of {\"ids\", \"decoded\"} and nothing else");
+  return {app, [&options, &text, given] {
+            options.text = text;
+            options.has_text = given->count() > 0;
+            return done(cmd_tokenize(options, stdout));
+          }};
+}
+
+Verb add_report(CLI::App& root, ReportOptions& options) {
+  CLI::App* app = root.add_subcommand("report", "show a run again, or write it in another form");
+  app->add_option("RUN", options.run, "its id, folder or record.json; default: the newest")->capture_default_str();
+  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  app->add_option("--out", options.out, "write report.html, report.md, results.csv and record.json here")
+      ->type_name("DIR");
+  app->add_option("-o,--output", options.format, "terminal, md, html, csv or json")->capture_default_str();
+  return {app, [&] { return done(cmd_report(options, stdout)); }};
+}
+
+Verb add_history(CLI::App& root, HistoryOptions& options) {
+  CLI::App* app = root.add_subcommand("history", "list the runs that were made");
+  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  return {app, [&] { return done(cmd_history(options, stdout)); }};
+}
+
+Verb add_doctor(CLI::App& root, DoctorOptions& options) {
+  CLI::App* app =
+      root.add_subcommand("doctor", "what this machine has, what each missing part would enable, how to get it");
+  app->add_flag("--json", options.json, "one JSON object on standard output");
+  return {app, [&] { return done(cmd_doctor(options, stdout)); }};
+}
+
+Status save_to(const std::string& model, const std::string& folder) {
+  RL_ASSIGN(const model::ModelSource source, model::find_model(model));
+  RL_TRY(model::save_model(source, folder));
+  fmt::print(stderr, "redline: wrote {} to {}\n", source.name, folder);
+  return ok();
+}
+
+std::string joined(int argc, const char* const* argv) {
+  std::string command;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = i == 0 ? std::string_view("redline") : argv[i];
+    const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()*?[]{}`!#~") == word.npos;
+    command += (i ? " " : "") + (plain ? std::string(word) : fmt::format("'{}'", word));
+  }
+  return command;
+}
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv) {
+  CLI::App root(
+      "Redline: what each inference optimisation is worth on this machine, which combination is best, and how to run "
+      "it");
+  root.name("redline");
+  root.set_version_flag("--version", std::string("redline ") + kVersion + " (" + kCommit + "), " + backends_line());
+  root.require_subcommand(1);
+  bool verbose = false;
+  root.add_flag("-v,--verbose", verbose, "more on standard error");
+
+  RunOptions run, experiment;
+  BenchOptions bench;
+  GenerateOptions generate;
+  LogitsOptions logits;
+  QualityOptions quality;
+  TokenizeOptions tokenize;
+  ReportOptions report;
+  HistoryOptions history;
+  DoctorOptions doctor;
+  DeviceOptions generate_device, logits_device;
+  std::string experiment_name, tokenize_text, save;
+  const Verb verbs[] = {add_run(root, run, save),
+                        add_experiment(root, experiment, experiment_name, save),
+                        add_bench(root, bench, save),
+                        add_generate(root, generate, generate_device, save),
+                        add_logits(root, logits, logits_device, save),
+                        add_quality(root, quality, save),
+                        add_tokenize(root, tokenize, tokenize_text),
+                        add_report(root, report),
+                        add_history(root, history),
+                        add_doctor(root, doctor)};
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return root.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  if (verbose) log::set_level(log::Level::debug);
+  run.command = experiment.command = joined(argc, argv);
+  run.color = experiment.color = report.color = ::isatty(STDOUT_FILENO) == 1;
+  for (const Verb& verb : verbs) {
+    if (!verb.app->parsed()) continue;
+    if (!save.empty() && verb.model != nullptr) {
+      if (const Status saved = save_to(*verb.model, save); !saved) return fail(saved.error());
+      if (verb.app->get_name() == "generate" && generate.prompt.empty() && generate.file.empty()) return kExitOk;
+    }
+    const Result<int> code = verb.run();
+    if (std::fflush(stdout) != 0 && code)
+      return fail({.kind = ErrorKind::io, .what = "cannot write standard output", .found = std::strerror(errno)});
+    return code ? *code : fail(code.error());
+  }
+  return kExitUsage;
+}
+
+}  // namespace rl::app

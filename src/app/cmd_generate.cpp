@@ -1,0 +1,149 @@
+#include "app/cmd_generate.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "engine/text.h"
+#include "model/model.h"
+
+namespace rl::app {
+namespace {
+
+constexpr std::int64_t kMaxPromptBytes = 64 << 20;
+
+Result<std::string> prompt_text(const GenerateOptions& options) {
+  if (options.file.empty()) return options.prompt;
+  if (!options.prompt.empty())
+    return Error{.kind = ErrorKind::usage, .what = "give a prompt or a prompt file, not both", .found = options.file};
+  RL_ASSIGN(const FileView file, read_file(options.file, kMaxPromptBytes));
+  return std::string(file.text());
+}
+
+// As much context as prompt and answer need, within the model's.
+std::int64_t context_for(const GenerateOptions& options, const model::ModelConfig& config, std::int64_t prompt) {
+  if (options.ctx != 0) return options.ctx;
+  const std::int64_t answer = std::clamp<std::int64_t>(options.max_tokens, 1, config.max_positions);
+  return std::min(config.max_positions, std::max<std::int64_t>(2, prompt + answer));
+}
+
+Status write(std::FILE* out, std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0) return ok();
+  return Error{.kind = ErrorKind::io,
+               .what = "cannot write the generated text",
+               .found = std::strerror(errno),
+               .native_code = errno};
+}
+
+struct Figures {
+  const engine::TextResult& result;
+  std::optional<BytesPerSecond> bandwidth;  // of the machine
+
+  std::optional<BytesPerSecond> read_rate() const {
+    if (!result.stats.tpot) return std::nullopt;
+    return result.stats.bytes_per_token / *result.stats.tpot;
+  }
+  std::optional<double> share() const {
+    const auto rate = read_rate();
+    if (!rate || !bandwidth) return std::nullopt;
+    return rate->count / bandwidth->count;
+  }
+
+  std::string text() const {
+    const engine::GenerationStats& stats = result.stats;
+    std::string lines = fmt::format("prompt   {} tokens, TTFT {}", stats.prompt_tokens, format_seconds(stats.ttft));
+    if (stats.prefill_tokens_per_second)
+      lines += fmt::format(" ({} tok/s)", format_significant(*stats.prefill_tokens_per_second));
+    lines += fmt::format("\ndecode   {} tokens, {}", stats.generated_tokens, name_of(result.finish));
+    if (stats.tpot)
+      lines +=
+          fmt::format(", {} tok/s, TPOT {}", format_significant(*stats.tokens_per_second), format_seconds(*stats.tpot));
+    lines += fmt::format("\nreads    {} per token", format_bytes(stats.bytes_per_token));
+    if (const auto rate = read_rate()) lines += fmt::format(", {}", format_rate(*rate));
+    if (const auto part = share())
+      lines +=
+          fmt::format(", {}% of the {} this machine reads", format_significant(100 * *part), format_rate(*bandwidth));
+    return lines + "\n";
+  }
+
+  std::string json(const engine::Engine& engine) const {
+    const engine::GenerationStats& stats = result.stats;
+    const auto or_null = [](const auto& value) {
+      return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+    };
+    nlohmann::ordered_json object;
+    object["prompt_n"] = stats.prompt_tokens;
+    object["prompt_ms"] = stats.ttft.count * 1e3;
+    object["predicted_n"] = stats.generated_tokens;
+    object["predicted_ms"] = stats.decode.count * 1e3;
+    object["ttft_ms"] = stats.ttft.count * 1e3;
+    object["tpot_ms"] = stats.tpot ? nlohmann::ordered_json(stats.tpot->count * 1e3) : nlohmann::ordered_json();
+    object["prompt_tokens_per_second"] = or_null(stats.prefill_tokens_per_second);
+    object["tokens_per_second"] = or_null(stats.tokens_per_second);
+    object["bytes_per_token"] = stats.bytes_per_token.count;
+    object["read_bandwidth"] = bandwidth ? nlohmann::ordered_json(bandwidth->count) : nlohmann::ordered_json();
+    object["read_bandwidth_share"] = or_null(share());
+    object["formulas"] = engine::GenerationStats::kFormulas;
+    object["precision"] = name_of(engine.options().precision);
+    object["finish_reason"] = name_of(result.finish);
+    object["text"] = result.text;
+    object["prompt_ids"] = result.prompt_ids;
+    object["ids"] = result.ids;
+    object["path"] = engine.path();
+    return object.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  }
+};
+
+}  // namespace
+
+Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
+                    const std::function<Result<BytesPerSecond>()>& read_bandwidth, std::FILE* out) {
+  RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
+  RL_ASSIGN(const std::string prompt, prompt_text(options));
+  RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
+  if (!source.files)
+    return Error{.kind = ErrorKind::unsupported,
+                 .what = "a synthetic model has no tokenizer, and random weights write no text",
+                 .rule = "generate.synthetic",
+                 .found = source.name,
+                 .hint = "measure its speed with `redline bench -m " + source.name + "`"};
+  RL_ASSIGN(const model::Tokenizer tokenizer, model::Tokenizer::load(*source.files));
+  RL_ASSIGN(const engine::PromptEncoder encoder,
+            engine::PromptEncoder::make(tokenizer, source.files.get(), source.config));
+  RL_ASSIGN(const std::vector<TokenId> prompt_ids, encoder.encode(prompt));
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
+            engine::Engine::make(source, backend, backend.device->memory(),
+                                 {.precision = precision,
+                                  .max_context = context_for(options, source.config, std::ssize(prompt_ids)),
+                                  .max_seqs = 1,
+                                  .force = options.force}));
+
+  engine::TextGenerator generator(tokenizer, encoder, *engine);
+  Status written;
+  const auto stream = [&](std::string_view text) {
+    if (!options.json) written = write(out, text);
+    return written.has_value();
+  };
+  RL_ASSIGN(const engine::TextResult result,
+            generator.generate({.prompt = prompt,
+                                .sampling = {.temperature = options.temperature,
+                                             .top_k = options.top_k,
+                                             .top_p = options.top_p,
+                                             .min_p = options.min_p,
+                                             .repetition_penalty = options.repetition_penalty,
+                                             .seed = options.seed},
+                                .max_tokens = options.max_tokens,
+                                .stop = options.stop,
+                                .ignore_eos = options.ignore_eos},
+                               stream));
+  RL_TRY(std::move(written));
+
+  Figures figures{.result = result};
+  if (read_bandwidth)
+    if (const auto measured = read_bandwidth()) figures.bandwidth = *measured;
+  if (options.json) return write(out, figures.json(*engine));
+  if (!result.text.ends_with('\n')) RL_TRY(write(out, "\n"));
+  fmt::print(stderr, "\n{}", figures.text());
+  return ok();
+}
+
+}  // namespace rl::app

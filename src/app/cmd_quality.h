@@ -1,0 +1,25 @@
+#pragma once
+// `redline quality`: perplexity of a text under a model.
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "app/wiring.h"
+#include "base/result.h"
+
+namespace rl::app {
+
+struct QualityOptions {
+  std::string model;
+  DeviceOptions device;
+  std::string text;            // a file; empty: the demo model's held-out text
+  std::int64_t window = 1024;  // tokens of a window, the begin token included
+  std::string precision = "bf16";
+  bool json = false;
+};
+
+// Errors: unsupported for a synthetic model (random weights have no quality), those of loading and of the text.
+Status cmd_quality(const QualityOptions& options, std::FILE* out);
+
+}  // namespace rl::app

@@ -1,0 +1,35 @@
+#pragma once
+// Which backends this program has. The only place that names them; everything else is given an ops::Backend.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+#include "ops/catalog.h"
+#include "ops/oracle.h"
+
+namespace rl::app {
+
+struct DeviceOptions {
+  std::string device = "auto";  // "auto" (the best there is) or "cpu"
+  int threads = 0;              // of the CPU; 0: one per core
+  std::string isa;              // highest instruction set to use; empty: all
+};
+
+// A backend with the device it owns.
+struct OpenBackend {
+  std::unique_ptr<Device> device;
+  ops::Backend backend;
+};
+
+// Errors: usage for an unknown device, instruction set or more threads than a thousand.
+Result<OpenBackend> open_backend(const DeviceOptions& options);
+
+const ops::Oracle& oracle();
+
+// One line: "backends: cpu (avx512_bf16, 2 threads); cuda: not built (no CUDA toolkit when this was built)".
+std::string backends_line();
+std::vector<std::string> backend_names();
+
+}  // namespace rl::app

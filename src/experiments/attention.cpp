@@ -1,0 +1,260 @@
+// Experiment 1.1: what flash attention is worth against standard attention, in time and in memory.
+//
+// Both variants compute the same op on the same inputs. Standard keeps the score matrix [heads, queries, keys] in
+// memory; flash keeps a tile of it. Each point is checked against the oracle first, then timed A/B interleaved; memory
+// is what the allocator counted.
+
+#include "experiments/attention_case.h"
+#include "experiments/list.h"
+#include "lab/conclude.h"
+#include "measure/fit.h"
+
+namespace rl::experiments {
+namespace {
+
+using lab::Estimate;
+
+constexpr double kLongSequence = 2048;  // "long sequences" of the plan: at least this many tokens
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+const lab::Info& attention_info() {
+  static const lab::Info info{
+      .id = "attention",
+      .title = "Flash attention",
+      .plan = "1.1",
+      .question = "What is flash attention worth against standard attention, in time and in memory?",
+      .baseline = "standard attention: the score matrix in memory, softmax over it, then the product with V",
+      .axes = {{"seq",
+                "tokens of the sequence",
+                {"256", "512", "1024", "2048"},
+                {"128", "256", "512", "1024", "2048", "4096", "8192"}},
+               {"batch", "sequences", {"1"}, {"1", "4"}},
+               {"heads", "query heads, as many KV heads", {"4"}, {"8", "16"}},
+               {"head_dim", "elements of a head", {"64"}, {"64", "128"}},
+               {"causal", "each token sees only those before it", {"no", "yes"}, {"no", "yes"}}},
+      .hypotheses = {{.id = "attention.speed",
+                      .claim = "2-4x speedup for long sequences",
+                      .metric = "time, standard / flash",
+                      .where = "seq >= 2048; geometric mean over points",
+                      .expected = {2, 4}},
+                     {.id = "attention.memory",
+                      .claim = "10-20 times memory reduction for attention layers",
+                      .metric = "memory with Q, K, V and O, standard / flash",
+                      .where = "seq >= 2048; geometric mean over points",
+                      .expected = {10, 20}},
+                     {.id = "attention.extra_memory",
+                      .claim = "10-20 times memory reduction for attention layers",
+                      .metric = "memory beyond Q, K, V and O, standard / flash",
+                      .where = "seq >= 2048; geometric mean over points",
+                      .expected = {10, 20}},
+                     {.id = "attention.time_growth",
+                      .claim = "Better scaling with sequence length",
+                      .metric = "growth exponent of time, standard - flash",
+                      .where = "over seq",
+                      .expected = {0, kInfinity}},
+                     {.id = "attention.memory_growth",
+                      .claim = "Better scaling with sequence length",
+                      .metric = "growth exponent of memory, standard - flash",
+                      .where = "over seq",
+                      .expected = {0, kInfinity}}},
+      .expected_quick = {25},
+      .expected_full = {420}};
+  return info;
+}
+
+record::Metric counted(std::string name, std::string unit, record::Better better, double value) {
+  return {.name = std::move(name), .unit = std::move(unit), .better = better, .value = value, .statistic = "count"};
+}
+
+class AttentionExperiment final : public lab::Experiment {
+ public:
+  const lab::Info& info() const override { return attention_info(); }
+
+  // The standard axes vary one thing at a time around 1 x 8 heads; batch and heads only at one length.
+  bool wanted(const lab::Point& point, lab::Mode mode) const override {
+    if (mode == lab::Mode::quick) return true;
+    const bool centre = point.number("batch") == 1 && point.number("heads") == 8;
+    return centre || (point.number("seq") == 1024 && point.number("head_dim") == 128);
+  }
+
+  Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
+    const AttentionShape shape{.batch = point.number("batch"),
+                               .heads = point.number("heads"),
+                               .head_dim = point.number("head_dim"),
+                               .seq = point.number("seq"),
+                               .causal = point.text("causal") == "yes"};
+    RL_ASSIGN(const AttentionCase inputs, AttentionCase::make(context, shape));
+    RL_ASSIGN(AttentionRun standard, AttentionRun::make(context, inputs, ".standard"));
+    RL_ASSIGN(AttentionRun flash, AttentionRun::make(context, inputs, ".flash"));
+    RL_TRY(standard.check(context));
+    RL_TRY(flash.check(context));
+
+    RL_ASSIGN(const measure::PairResult pair,
+              measure::run_pair(context.plan(), {.name = "standard", .run = [&] { return standard.run(); }},
+                                {.name = "flash", .run = [&] { return flash.run(); }}));
+    add_row(context, record, point, "standard", standard, inputs, pair.a);
+    add_row(context, record, point, "flash", flash, inputs, pair.b);
+
+    record::Comparison comparison = pair.comparison;
+    comparison.baseline = "standard, " + point.label();
+    comparison.candidate = "flash, " + point.label();
+    record.comparisons.push_back(comparison);
+    const double input_bytes = static_cast<double>(inputs.bytes().count);
+    const double standard_extra = static_cast<double>(standard.workspace().count),
+                 flash_extra = static_cast<double>(flash.workspace().count);
+    points_.push_back({.seq = static_cast<double>(shape.seq),
+                       .series = fmt::format("{}/{}/{}/{}", shape.batch, shape.heads, shape.head_dim, shape.causal),
+                       .speed = {comparison.ratio, comparison.ci95},
+                       .time = {pair.a.value, pair.b.value},
+                       .memory = {input_bytes + standard_extra, input_bytes + flash_extra},
+                       .extra = {standard_extra, flash_extra}});
+    return ok();
+  }
+
+  Status conclude(lab::Context&, record::Experiment& record) override {
+    std::vector<Estimate> speed, memory, extra;
+    for (const Measured& point : points_) {
+      if (point.seq < kLongSequence) continue;
+      speed.push_back(point.speed);
+      memory.push_back(exactly(point.memory[0] / point.memory[1]));
+      if (point.extra[1] > 0) extra.push_back(exactly(point.extra[0] / point.extra[1]));
+    }
+    const auto mean_speed = lab::geometric_mean(speed), mean_memory = lab::geometric_mean(memory);
+    constexpr std::string_view kNoneLong = "no valid point with seq >= 2048";
+    lab::conclude_hypothesis(record, "attention.speed", mean_speed, kNoneLong);
+    lab::conclude_hypothesis(record, "attention.memory", mean_memory, kNoneLong);
+    lab::conclude_hypothesis(
+        record, "attention.extra_memory", lab::geometric_mean(extra),
+        memory.empty() ? kNoneLong : "flash used no memory beyond Q, K, V and O: the ratio has no bound");
+    conclude_growth(record, "attention.time_growth", &Measured::time, "time");
+    conclude_growth(record, "attention.memory_growth", &Measured::memory, "memory");
+    headline(record, mean_speed, mean_memory);
+    charts(record);
+    return ok();
+  }
+
+ private:
+  struct Measured {
+    double seq = 0;
+    std::string series;                                  // everything but seq
+    Estimate speed;                                      // time, standard / flash
+    double time[2] = {}, memory[2] = {}, extra[2] = {};  // standard, flash
+  };
+
+  static Estimate exactly(double value) { return {value, {value, value}}; }
+
+  static void add_row(lab::Context& context, record::Experiment& record, const lab::Point& point, const char* variant,
+                      const AttentionRun& run, const AttentionCase& inputs, const record::Metric& time) {
+    record::Row row{.axes = point.values(), .path = {run.variant()}};
+    row.axes.insert(row.axes.begin(), {"variant", variant});
+    row.metrics.push_back(time);
+    const double flops = ops::flops(inputs.args());
+    row.metrics.push_back(measure::rate_of(time, "arithmetic_rate", "FLOP/s", flops));
+    if (const auto peak = context.ceiling("matrix_rate_bf16"))
+      row.metrics.push_back(measure::rate_of(time, "share_of_matrix_rate", "1", flops / peak->value));
+    const double workspace = static_cast<double>(run.workspace().count);
+    row.metrics.push_back(counted("workspace_bytes", "B", record::Better::lower, workspace));
+    row.metrics.push_back(
+        counted("layer_bytes", "B", record::Better::lower, workspace + static_cast<double>(inputs.bytes().count)));
+    row.note = run.checked();
+    record.rows.push_back(std::move(row));
+  }
+
+  // The difference of the two exponents, each fitted over seq within one series; series together by their widest
+  // bounds.
+  void conclude_growth(record::Experiment& record, std::string_view id, double (Measured::*values)[2],
+                       std::string_view what) {
+    std::map<std::string, std::vector<const Measured*>> series;
+    for (const Measured& point : points_) series[point.series].push_back(&point);
+    std::vector<Estimate> differences;
+    for (const auto& [name, members] : series) {
+      std::vector<double> x, y[2];
+      for (const Measured* point : members) {
+        x.push_back(point->seq);
+        for (int variant : {0, 1}) y[variant].push_back((point->*values)[variant]);
+      }
+      if (x.size() < 3) continue;
+      const measure::PowerFit standard = measure::fit_power(x, y[0]), flash = measure::fit_power(x, y[1]);
+      differences.push_back({standard.exponent - flash.exponent,
+                             {standard.ci95.low - flash.ci95.high, standard.ci95.high - flash.ci95.low}});
+      record.notes.push_back(
+          fmt::format("{} grows with seq^{:.2f} (standard) and seq^{:.2f} (flash) at batch/heads/head_dim/causal {}",
+                      what, standard.exponent, flash.exponent, name));
+    }
+    std::optional<Estimate> mean;
+    for (const Estimate& difference : differences) {
+      if (!mean) mean = Estimate{0, {kInfinity, -kInfinity}};
+      mean->value += difference.value / static_cast<double>(differences.size());
+      mean->interval.low = std::min(mean->interval.low, difference.interval.low);
+      mean->interval.high = std::max(mean->interval.high, difference.interval.high);
+    }
+    lab::conclude_hypothesis(record, id, mean, "a fit needs three lengths");
+  }
+
+  void headline(record::Experiment& record, const std::optional<Estimate>& speed,
+                const std::optional<Estimate>& memory) {
+    record.expected = "2-4x, 10-20x less mem";
+    record.outcome = lab::overall(record);
+    if (!speed || !memory) {
+      record.measured = "no long sequence";
+      record.meaning = "The plan speaks of long sequences; this run measured none that is valid.";
+      record.advice = "Measure longer ones: redline experiment attention --seq 2048..4096";
+      return;
+    }
+    record.measured =
+        fmt::format("{}x, {}x less mem", format_significant(speed->value, 2), format_significant(memory->value, 2));
+    record.meaning = fmt::format(
+        "At 2,048 tokens and more flash attention takes {} of standard attention's time (95% interval {} to {}) and {} "
+        "of its memory.",
+        percent(1 / speed->value), percent(1 / speed->interval.high), percent(1 / speed->interval.low),
+        percent(1 / memory->value));
+    const bool faster = speed->interval.low > 1, less = memory->value > 1;
+    record.advice = faster && less ? "Use flash attention: it wins in time and in memory; the engine does by default."
+                    : less         ? "Use flash attention where memory is short; it is not faster here beyond doubt."
+                                   : "Standard attention is as good here; choose by memory at your longest context.";
+  }
+
+  static std::string percent(double share) { return format_significant(100 * share, 2) + "%"; }
+
+  static void charts(record::Experiment& record) {
+    // Drawn at the first point's other values.
+    std::vector<std::pair<std::string, std::string>> where;
+    const record::Row* first = nullptr;
+    for (const record::Row& row : record.rows)
+      if (row.validity.valid && first == nullptr) first = &row;
+    if (first == nullptr) return;
+    for (const auto& [axis, value] : first->axes)
+      if (axis != "variant" && axis != "seq") where.emplace_back(axis, value);
+    record.charts.push_back({.title = "Time of one attention layer",
+                             .x = "seq",
+                             .y = "time",
+                             .series = "variant",
+                             .where = where,
+                             .log_x = true,
+                             .log_y = true});
+    record.charts.push_back({.title = "Memory of one attention layer, Q, K, V and O included",
+                             .x = "seq",
+                             .y = "layer_bytes",
+                             .series = "variant",
+                             .where = where,
+                             .log_x = true,
+                             .log_y = true});
+    record.charts.push_back({.title = "Arithmetic rate",
+                             .x = "seq",
+                             .y = "arithmetic_rate",
+                             .series = "variant",
+                             .where = where,
+                             .log_x = true});
+  }
+
+  std::vector<Measured> points_;
+};
+
+}  // namespace
+
+lab::Entry attention() {
+  return {.info = attention_info(),
+          .make = []() -> std::unique_ptr<lab::Experiment> { return std::make_unique<AttentionExperiment>(); }};
+}
+
+}  // namespace rl::experiments

@@ -1,0 +1,162 @@
+// The named baseline: what this machine reaches, and what the engine does on it before any optimisation (16-bit
+// weights, standard attention, one step at a time, one request at a time). Every later ratio refers to this record.
+
+#include "engine/engine.h"
+#include "experiments/list.h"
+#include "lab/conclude.h"
+#include "lab/engine_load.h"
+
+namespace rl::experiments {
+namespace {
+
+const lab::Info& baseline_info() {
+  static const lab::Info info{
+      .id = "baseline",
+      .title = "Baseline",
+      .plan = "next steps",
+      .question = "What does this machine reach, and what does the engine do on it before any optimisation?",
+      .baseline = "itself: 16-bit weights, standard attention, one launch at a time, one request at a time",
+      .axes = {{"load",
+                "a ceiling of the machine, or a phase of inference",
+                {"ceilings", "prefill", "decode"},
+                {"ceilings", "prefill", "decode"}},
+               {"tokens",
+                "prefill: prompt tokens; decode: tokens of context",
+                {"128", "1024"},
+                {"128", "512", "1024", "2048"}}},
+      .hypotheses = {},
+      .expected_quick = {20},
+      .expected_full = {90}};
+  return info;
+}
+
+class BaselineExperiment final : public lab::Experiment {
+ public:
+  const lab::Info& info() const override { return baseline_info(); }
+
+  // The ceilings have no length.
+  bool wanted(const lab::Point& point, lab::Mode) const override {
+    return point.text("load") != "ceilings" || point.number("tokens") == 128;
+  }
+
+  Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
+    if (point.text("load") == "ceilings") return measure_ceilings(context, record);
+    RL_TRY(start_engine(context));
+    const std::int64_t tokens = point.number("tokens");
+    const bool prefill = point.text("load") == "prefill";
+    RL_ASSIGN(const record::Metric rate, prefill ? lab::measure_prefill(*engine_, tokens, context.plan())
+                                                 : lab::measure_decode(*engine_, {.depth = tokens}, context.plan()));
+    record::Row row{.axes = point.values(), .metrics = {rate}, .path = engine_->path()};
+    if (prefill) {
+      const double flops_per_token = lab::prefill_flops(context.model.config, tokens) / static_cast<double>(tokens);
+      if (const auto peak = context.ceiling("matrix_rate_bf16"))
+        row.metrics.push_back(scaled(rate, "share_of_matrix_rate", "1", flops_per_token / peak->value));
+    } else {
+      const double bytes =
+          static_cast<double>(engine_->weight_bytes_per_token().count + tokens * engine_->kv_bytes_per_token().count);
+      row.metrics.push_back(scaled(rate, "read_rate", "B/s", bytes));
+      if (const auto peak = context.ceiling("read_bandwidth"))
+        row.metrics.push_back(scaled(rate, "share_of_read_bandwidth", "1", bytes / peak->value));
+    }
+    record.rows.push_back(std::move(row));
+    return ok();
+  }
+
+  Status conclude(lab::Context& context, record::Experiment& record) override {
+    std::optional<double> decode, prefill, share;
+    for (const record::Row& row : record.rows) {
+      if (!row.validity.valid) continue;
+      if (const auto* metric = lab::find_metric(row, "decode_throughput"); metric && !decode) {
+        decode = metric->value;
+        if (const auto* read = lab::find_metric(row, "share_of_read_bandwidth")) share = read->value;
+      }
+      if (const auto* metric = lab::find_metric(row, "prefill_throughput")) prefill = metric->value;
+    }
+    record.expected = "measured, not expected";
+    if (!decode || !prefill) {
+      record.state = record::State::invalid;
+      record.outcome = record::Outcome::invalid;
+      record.reasons.push_back("no valid row of decode or of prefill");
+      record.measured = "no valid row";
+      return ok();
+    }
+    record.outcome = record::Outcome::holds;
+    record.measured = fmt::format("{} tok/s decode", format_significant(*decode));
+    record.meaning = fmt::format(
+        "Before any optimisation {} decodes {} tokens/s and prefills {} tokens/s here{}.", context.model.name,
+        format_significant(*decode), format_significant(*prefill),
+        share ? fmt::format("; decode reads {}% of what memory gives", format_significant(100 * *share, 2)) : "");
+    record.advice =
+        share && *share > 1
+            ? "The model fits in the processor's cache, so memory does not bound it; try a larger one with -m."
+            : "Every later ratio refers to these rows; keep the machine quiet while it measures.";
+    if (engine_) record.notes.push_back("Memory plan of the engine:\n" + engine_->memory_plan().table());
+    record.charts.push_back({.title = "Decode by context",
+                             .x = "tokens",
+                             .y = "decode_throughput",
+                             .series = "load",
+                             .where = {{"load", "decode"}}});
+    record.charts.push_back({.title = "Prefill by prompt length",
+                             .x = "tokens",
+                             .y = "prefill_throughput",
+                             .series = "load",
+                             .where = {{"load", "prefill"}}});
+    engine_.reset();
+    return ok();
+  }
+
+ private:
+  static Status measure_ceilings(lab::Context& context, record::Experiment& record) {
+    for (const Probe& probe : context.backend.probes) {
+      record::Row row{.axes = {{"load", "ceiling"}, {"probe", probe.name}}, .note = probe.method};
+      if (const auto metric = context.ceiling(probe.name)) {
+        row.metrics.push_back(*metric);
+      } else {
+        row.validity.valid = false;
+        row.validity.reasons.push_back(metric.error().what);
+      }
+      record.rows.push_back(std::move(row));
+    }
+    return ok();
+  }
+
+  Status start_engine(lab::Context& context) {
+    if (engine_) return ok();
+    std::int64_t longest = 0;
+    for (const lab::Axis& axis : info().axes)
+      if (axis.name == "tokens") {
+        const auto given = context.axes.find("tokens");
+        for (const std::string& value : given != context.axes.end() ? given->second
+                                        : context.full()            ? axis.full
+                                                                    : axis.quick)
+          longest = std::max(longest, static_cast<std::int64_t>(std::stoll(value)));
+      }
+    engine::EngineOptions options{
+        .precision = engine::Precision::bf16, .max_context = lab::DecodeLoad{.depth = longest}.context(), .max_seqs = 1};
+    for (const auto& variant : context.backend.catalog.attention)
+      if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;
+    RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory, options));
+    return ok();
+  }
+
+  // A rate times a constant: every sample, the value and the interval.
+  static record::Metric scaled(record::Metric metric, std::string name, std::string unit, double factor) {
+    metric.name = std::move(name);
+    metric.unit = std::move(unit);
+    metric.value *= factor;
+    for (double& sample : metric.samples) sample *= factor;
+    if (metric.ci95) metric.ci95 = {metric.ci95->low * factor, metric.ci95->high * factor};
+    return metric;
+  }
+
+  std::unique_ptr<engine::Engine> engine_;
+};
+
+}  // namespace
+
+lab::Entry baseline() {
+  return {.info = baseline_info(),
+          .make = []() -> std::unique_ptr<lab::Experiment> { return std::make_unique<BaselineExperiment>(); }};
+}
+
+}  // namespace rl::experiments

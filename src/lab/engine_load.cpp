@@ -1,0 +1,120 @@
+#include "lab/engine_load.h"
+
+#include "num/random.h"
+
+namespace rl::lab {
+namespace {
+
+// Sequences kept decoding at about one depth.
+class Decoding {
+ public:
+  Decoding(engine::Engine& engine, const DecodeLoad& load, std::uint64_t seed) : engine_(engine), load_(load), seed_(seed) {}
+  ~Decoding() { cancel(); }
+
+  // Ready to take a sample's steps within the allowed drift.
+  Status prepare() {
+    if (steps_ >= 0 && steps_ + load_.steps <= load_.drift()) return ok();
+    cancel();
+    for (std::int64_t s = 0; s < load_.seqs; ++s) {
+      engine::Request request{.prompt = random_ids(std::max<std::int64_t>(load_.depth, 1), engine_.config().vocab, seed_++),
+                              .max_tokens = load_.drift() + 2};
+      RL_ASSIGN(const RequestId id, engine_.submit(std::move(request)));
+      requests_.push_back(id);
+    }
+    // All prompts are in once each sequence has its first token.
+    for (std::int64_t first = 0; first < load_.seqs;) {
+      RL_ASSIGN(const auto events, engine_.step());
+      for (const engine::TokenEvent& event : events) {
+        RL_TRY(alive(event));
+        first += event.index == 0;
+      }
+    }
+    steps_ = 0;
+    return ok();
+  }
+
+  Status run() {
+    for (std::int64_t i = 0; i < load_.steps; ++i) {
+      RL_ASSIGN(const auto events, engine_.step());
+      if (std::ssize(events) != load_.seqs)
+        return Error{.kind = ErrorKind::internal,
+                     .what = "a decode step gave not one token for each sequence",
+                     .expected = std::to_string(load_.seqs),
+                     .found = std::to_string(events.size())};
+      for (const engine::TokenEvent& event : events) RL_TRY(alive(event));
+    }
+    steps_ += load_.steps;
+    return ok();
+  }
+
+ private:
+  static Status alive(const engine::TokenEvent& event) {
+    if (event.finished)
+      return Error{.kind = ErrorKind::internal,
+                   .what = fmt::format("a sequence ended while it was measured ({})", name_of(*event.finished))};
+    return ok();
+  }
+
+  void cancel() {
+    for (const RequestId id : requests_) engine_.cancel(id);
+    requests_.clear();
+    while (!engine_.idle())
+      if (!engine_.step()) break;
+  }
+
+  engine::Engine& engine_;
+  DecodeLoad load_;
+  std::uint64_t seed_;
+  std::vector<RequestId> requests_;
+  std::int64_t steps_ = -1;  // since all prompts were in; -1: not begun
+};
+
+}  // namespace
+
+std::int64_t DecodeLoad::drift() const { return std::max({std::int64_t{32}, depth / 10, steps}); }
+
+std::int64_t DecodeLoad::context() const { return std::max<std::int64_t>(depth, 1) + drift() + 2; }
+
+std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed) {
+  std::vector<TokenId> ids(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i)
+    ids[static_cast<std::size_t>(i)] = static_cast<TokenId>(
+        num::uniform_below(seed, 0, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(vocab)));
+  return ids;
+}
+
+Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t tokens, const measure::Plan& plan) {
+  std::uint64_t seed = plan.seed;
+  std::vector<TokenId> prompt;
+  const measure::Task task{.name = "prefill",
+                           .run = [&]() -> Status {
+                             RL_TRY(engine.submit({.prompt = prompt, .max_tokens = 1}));
+                             while (!engine.idle()) RL_TRY(engine.step());
+                             return ok();
+                           },
+                           .prepare =
+                               [&] {
+                                 prompt = random_ids(tokens, engine.config().vocab, seed++);
+                                 return ok();
+                               }};
+  RL_ASSIGN(record::Metric time, measure::run(plan, task));
+  time.timing = record::Timing::end_to_end;
+  return measure::rate_of(time, "prefill_throughput", "tok/s", static_cast<double>(tokens));
+}
+
+Result<record::Metric> measure_decode(engine::Engine& engine, const DecodeLoad& load, const measure::Plan& plan) {
+  Decoding decoding(engine, load, plan.seed);
+  const measure::Task task{
+      .name = "decode", .run = [&] { return decoding.run(); }, .prepare = [&] { return decoding.prepare(); }};
+  RL_ASSIGN(record::Metric time, measure::run(plan, task));
+  time.timing = record::Timing::end_to_end;
+  return measure::rate_of(time, "decode_throughput", "tok/s", static_cast<double>(load.steps * load.seqs));
+}
+
+double prefill_flops(const model::ModelConfig& config, std::int64_t tokens) {
+  const std::int64_t head = config.vocab * config.hidden;
+  const std::int64_t layers = config.parameters() - head * (config.tied_head ? 1 : 2);
+  return 2.0 * (static_cast<double>(layers) * static_cast<double>(tokens) + static_cast<double>(head));
+}
+
+}  // namespace rl::lab

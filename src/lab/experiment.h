@@ -1,0 +1,78 @@
+#pragma once
+// What an experiment is: a question with a named baseline, hypotheses, axes, a correctness gate before any timing,
+// interleaved measurement, and verdicts computed from the results. One file in experiments/ each, all of this shape.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "lab/point.h"
+#include "measure/measure.h"
+#include "model/model.h"
+#include "ops/catalog.h"
+#include "ops/oracle.h"
+#include "record/record.h"
+
+namespace rl::lab {
+
+enum class Mode { quick, full };
+
+// What a run gives every experiment.
+struct Context {
+  const ops::Backend& backend;
+  const ops::Oracle& oracle;
+  CountingResource& memory;  // the device's, counted: every experiment allocates from it
+  const model::ModelSource& model;
+  Mode mode = Mode::quick;
+  std::uint64_t seed = 1;
+  AxisOverrides axes;                                                        // --seq 128..4096
+  std::function<void(const std::string& what, int done, int all)> progress;  // may be empty
+
+  bool full() const { return mode == Mode::full; }
+  measure::Plan plan() const;  // of one measurement in this mode
+
+  // A ceiling of the machine by the name of its probe ("read_bandwidth"), measured once per run. Errors: unsupported.
+  Result<record::Metric> ceiling(const std::string& probe);
+
+ private:
+  std::map<std::string, record::Metric> ceilings_;
+};
+
+struct Info {
+  std::string id, title;
+  std::string plan;      // section of the experiment plan
+  std::string question;  // one sentence
+  std::string baseline;  // what every ratio refers to
+  std::vector<Axis> axes;
+  std::vector<record::Hypothesis> hypotheses;  // id, claim, metric, where, expected
+  Seconds expected_quick, expected_full;       // time it takes, for the progress line
+};
+
+class Experiment {
+ public:
+  virtual ~Experiment() = default;
+  virtual const Info& info() const = 0;
+  // Whether a point of the cross product belongs to the standard axes of a mode (asked only where no axis was
+  // overridden).
+  virtual bool wanted(const Point&, Mode) const { return true; }
+  // Why this machine cannot run it, or success.
+  virtual Status available(const Context&) const { return ok(); }
+  virtual Status begin(Context&, record::Experiment&) { return ok(); }
+  // One point: gate, then measurement; adds rows and comparisons. An error becomes an invalid row, and the next point
+  // runs.
+  virtual Status measure(Context&, const Point&, record::Experiment&) = 0;
+  // Hypotheses, charts, headline, meaning and advice, from the rows.
+  virtual Status conclude(Context&, record::Experiment&) = 0;
+};
+
+// A row of the plan: built (make is set) or not yet.
+struct Entry {
+  Info info;
+  std::unique_ptr<Experiment> (*make)() = nullptr;
+};
+
+}  // namespace rl::lab

@@ -1,0 +1,44 @@
+#pragma once
+// The axes of an experiment and the points of their cross product.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace rl::lab {
+
+struct Axis {
+  std::string name;                      // "seq"; on the command line: --seq
+  std::string meaning;                   // "tokens of the sequence"
+  std::vector<std::string> quick, full;  // values of the two modes, smallest first
+};
+
+// One value per axis, in the order of the axes.
+class Point {
+ public:
+  Point() = default;
+  explicit Point(std::vector<std::pair<std::string, std::string>> values) : values_(std::move(values)) {}
+  const std::string& text(std::string_view axis) const;  // a bug if there is no such axis
+  std::int64_t number(std::string_view axis) const;      // of an axis whose values are numbers
+  const std::vector<std::pair<std::string, std::string>>& values() const { return values_; }
+  std::string label() const;  // "seq 1024, causal yes"
+
+ private:
+  std::vector<std::pair<std::string, std::string>> values_;
+};
+
+// "512", "128,256,512", "128..4096" (doubling), "1..16+5" (adding), words: "yes,no". Errors: usage.
+Result<std::vector<std::string>> parse_values(std::string_view text);
+
+using AxisOverrides = std::map<std::string, std::vector<std::string>, std::less<>>;
+
+// All combinations, the last axis fastest. An override replaces an axis' values. Errors: usage for an override of no
+// axis.
+Result<std::vector<Point>> cross(const std::vector<Axis>& axes, bool full, const AxisOverrides& overrides);
+
+}  // namespace rl::lab

@@ -1,0 +1,70 @@
+#include "lab/runner.h"
+
+#include "base/clock.h"
+
+namespace rl::lab {
+namespace {
+
+record::Experiment blank(const Info& info) {
+  record::Experiment record;
+  record.id = info.id;
+  record.title = info.title;
+  record.plan = info.plan;
+  record.question = info.question;
+  record.baseline = info.baseline;
+  record.hypotheses = info.hypotheses;
+  return record;
+}
+
+void end_with(record::Experiment& record, record::State state, const Error& error) {
+  record.state = state;
+  record.outcome = state == record::State::skipped ? record::Outcome::skipped : record::Outcome::invalid;
+  record.reasons.push_back(error.what + (error.found.empty() ? "" : ": " + error.found));
+  if (!error.hint.empty()) record.remedy = error.hint;
+  for (record::Hypothesis& hypothesis : record.hypotheses) {
+    hypothesis.outcome = record.outcome;
+    hypothesis.reason = record.reasons.back();
+  }
+}
+
+}  // namespace
+
+Result<std::vector<Point>> points_of(const Experiment& experiment, const Context& context) {
+  RL_ASSIGN(std::vector<Point> points, cross(experiment.info().axes, context.full(), context.axes));
+  if (context.axes.empty())
+    std::erase_if(points, [&](const Point& point) { return !experiment.wanted(point, context.mode); });
+  return points;
+}
+
+Result<record::Experiment> run_experiment(const Entry& entry, Context& context) {
+  record::Experiment record = blank(entry.info);
+  if (entry.make == nullptr) return record;
+
+  const std::unique_ptr<Experiment> experiment = entry.make();
+  RL_ASSIGN(const std::vector<Point> points, points_of(*experiment, context));
+  if (const Status can = experiment->available(context); !can) {
+    end_with(record, record::State::skipped, can.error());
+    return record;
+  }
+  const Seconds start = monotonic_now();
+  context.memory.reset_peak();
+  record.state = record::State::done;
+
+  Status status = experiment->begin(context, record);
+  for (std::size_t i = 0; status && i < points.size(); ++i) {
+    if (context.progress) context.progress(points[i].label(), static_cast<int>(i), static_cast<int>(points.size()));
+    if (const Status measured = experiment->measure(context, points[i], record); !measured) {
+      const Error& error = measured.error();
+      record.rows.push_back(
+          {.axes = points[i].values(),
+           .validity = {.valid = false, .reasons = {std::string(to_string(error.kind)) + ": " + error.what}}});
+    }
+  }
+  if (status) status = experiment->conclude(context, record);
+  if (!status) end_with(record, record::State::failed, status.error());
+  record.peak_memory_bytes = context.memory.peak().count;
+  record.elapsed_seconds = (monotonic_now() - start).count;
+  return record;
+}
+
+}  // namespace rl::lab
