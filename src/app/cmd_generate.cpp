@@ -100,15 +100,15 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
   RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
   RL_ASSIGN(const std::string prompt, prompt_text(options));
   RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
-  if (!source.files)
-    return Error{.kind = ErrorKind::unsupported,
-                 .what = "a synthetic model has no tokenizer, and random weights write no text",
-                 .rule = "generate.synthetic",
-                 .found = source.name,
-                 .hint = "measure its speed with `redline bench -m " + source.name + "`"};
-  RL_ASSIGN(const model::Tokenizer tokenizer, model::Tokenizer::load(*source.files));
-  RL_ASSIGN(const engine::PromptEncoder encoder,
-            engine::PromptEncoder::make(tokenizer, source.files.get(), source.config));
+  // Generated weights come without files; --save gives them the demo tokenizer, and so does this. The text means
+  // nothing, the figures do.
+  std::unique_ptr<FileSet> demo_files;
+  if (!source.files) {
+    RL_ASSIGN(demo_files, model::find_files("demo"));
+  }
+  const FileSet& files = source.files ? *source.files : *demo_files;
+  RL_ASSIGN(const model::Tokenizer tokenizer, model::Tokenizer::load(files));
+  RL_ASSIGN(const engine::PromptEncoder encoder, engine::PromptEncoder::make(tokenizer, &files, source.config));
   RL_ASSIGN(const std::vector<TokenId> prompt_ids, encoder.encode(prompt));
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
             engine::Engine::make(source, backend, backend.device->memory(),

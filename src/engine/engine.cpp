@@ -12,6 +12,16 @@ namespace rl::engine {
 
 const char* name_of(Precision precision) { return precision == Precision::f32 ? "fp32" : "bf16"; }
 
+Result<Precision> precision_from(std::string_view name) {
+  for (const Precision precision : {Precision::f32, Precision::bf16})
+    if (name == name_of(precision)) return precision;
+  return Error{.kind = ErrorKind::usage,
+               .what = "no such precision",
+               .rule = "engine.precision",
+               .expected = "bf16 or fp32",
+               .found = std::string(name)};
+}
+
 namespace {
 
 // Plans kept: the shapes of a busy engine's steps, most of which are decodes of 1 to max_seqs sequences.

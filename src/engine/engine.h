@@ -26,7 +26,8 @@ enum class Precision {
   bf16
 };  // of weights, activations and cache; the residual stream and logits are f32 in both
 
-const char* name_of(Precision precision);
+const char* name_of(Precision precision);                 // "fp32", "bf16"
+Result<Precision> precision_from(std::string_view name);  // those names; errors: usage
 
 struct EngineOptions {
   Precision precision = Precision::bf16;
