@@ -14,10 +14,11 @@ namespace rl::ops {
 struct Comparison {
   bool passed = false;
   std::int64_t elements = 0, failures = 0;
-  std::int64_t worst_index =
-      -1;  // the failing element farthest over its tolerance (or NaN), else the one nearest to it
+  // The failing element farthest over its tolerance (a NaN before all), else the one nearest to it; -1: no element.
+  std::int64_t worst_index = -1;
   double worst_out = 0, worst_ref = 0, worst_tolerance = 0;
   double relative_error = 0;  // ||out - ref|| / ||ref||, infinite if any element is not finite
+  bool sizes_differ = false;  // out, ref and tolerance do not fit together: not compared
   std::string message() const;
 };
 
