@@ -1,0 +1,5 @@
+#include "cpu/fast/attention_entries.h"
+
+namespace rl::cpu {
+const AttentionKernels kAttentionPortable = kAttentionEntries;
+}
