@@ -12,12 +12,11 @@ namespace {
 struct BenchRow {
   std::string test;  // "pp512", "tg128 @ d2048", "tg128 x 16"
   std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 1;
-  record::Metric rate;             // tok/s
-  double achieved = 0;             // FLOP/s of the matrix products (prefill) or B/s read (decode)
-  std::optional<double> share;     // of the ceiling
+  record::Metric rate;          // tok/s
+  double achieved = 0;          // FLOP/s of the matrix products (prefill) or B/s read (decode)
+  std::optional<double> share;  // of the ceiling
   std::string path;
 };
-
 
 // Taken beside each row, not once: a shared machine's state changes while a bench runs.
 Result<record::Metric> take(const ops::Backend& backend, std::string_view name) {
@@ -32,24 +31,36 @@ Result<record::Metric> take(const ops::Backend& backend, std::string_view name) 
 }
 
 measure::Plan plan_of(const BenchOptions& options) {
-  return {.warmup = 1, .warmup_time = {0}, .min_samples = options.repetitions, .max_samples = options.repetitions,
-          .min_time = {0}, .timeout = {3600}, .target = 0, .seed = options.seed};
+  return {.warmup = 1,
+          .warmup_time = {0},
+          .min_samples = options.repetitions,
+          .max_samples = options.repetitions,
+          .min_time = {0},
+          .timeout = {3600},
+          .target = 0,
+          .seed = options.seed};
 }
 
-void print_md(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options, std::FILE* out) {
+void print_md(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options,
+              std::FILE* out) {
   fmt::print(out, "| model | params | type | test | tok/s | 95% interval | reached | ceiling share |\n");
   fmt::print(out, "| ----- | -----: | ---- | ---- | ----: | -----------: | ------: | ------------: |\n");
   for (const BenchRow& row : rows) {
     const bool prefill = row.n_prompt > 0;
-    fmt::print(out, "| {} | {} M | {} | {} | {} | {} | {} | {} |\n", source.name, format_significant(static_cast<double>(source.config.parameters()) * 1e-6),
-               options.precision, row.test, format_significant(row.rate.value, 4),
-               row.rate.ci95 ? fmt::format("{} to {}", format_significant(row.rate.ci95->low, 4), format_significant(row.rate.ci95->high, 4)) : "-",
-               prefill ? format_flops({row.achieved}) : format_rate({row.achieved}),
-               row.share ? fmt::format("{:.0f}% of {}", 100 * *row.share, prefill ? "matrix rate" : "read bandwidth") : "-");
+    fmt::print(
+        out, "| {} | {} M | {} | {} | {} | {} | {} | {} |\n", source.name,
+        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), options.precision, row.test,
+        format_significant(row.rate.value, 4),
+        row.rate.ci95 ? fmt::format("{} to {}", format_significant(row.rate.ci95->low, 4),
+                                    format_significant(row.rate.ci95->high, 4))
+                      : "-",
+        prefill ? format_flops({row.achieved}) : format_rate({row.achieved}),
+        row.share ? fmt::format("{:.0f}% of {}", 100 * *row.share, prefill ? "matrix rate" : "read bandwidth") : "-");
   }
 }
 
-std::string json_row(const BenchRow& row, const model::ModelSource& source, const BenchOptions& options, const record::Environment& environment) {
+std::string json_row(const BenchRow& row, const model::ModelSource& source, const BenchOptions& options,
+                     const record::Environment& environment) {
   // llama-bench's field names; times per token of the row's kind.
   const double tokens = static_cast<double>(row.n_prompt > 0 ? row.n_prompt : row.n_gen * row.n_batch);
   std::string samples_ts, samples_ns;
@@ -58,21 +69,28 @@ std::string json_row(const BenchRow& row, const model::ModelSource& source, cons
     samples_ns += fmt::format("{}{:.0f}", samples_ns.empty() ? "" : ", ", 1e9 * tokens / rate);
   }
   return fmt::format(
-      "{{\"build_commit\": {}, \"cpu_info\": {}, \"model_filename\": {}, \"model_n_params\": {}, \"type\": {}, \"n_threads\": {}, "
-      "\"test\": {}, \"n_prompt\": {}, \"n_gen\": {}, \"n_depth\": {}, \"n_batch\": {}, \"avg_ts\": {}, \"avg_ns\": {:.0f}, "
+      "{{\"build_commit\": {}, \"cpu_info\": {}, \"model_filename\": {}, \"model_n_params\": {}, \"type\": {}, "
+      "\"n_threads\": {}, "
+      "\"test\": {}, \"n_prompt\": {}, \"n_gen\": {}, \"n_depth\": {}, \"n_batch\": {}, \"avg_ts\": {}, \"avg_ns\": "
+      "{:.0f}, "
       "\"reached_{}\": {}, \"ceiling_share\": {}, \"path\": {}, \"samples_ns\": [{}], \"samples_ts\": [{}]}}",
-      json_string(environment.commit), json_string(environment.cpu), json_string(telemetry::scrub(source.name)), source.config.parameters(),
-      json_string(options.precision), environment.cores, json_string(row.test), row.n_prompt, row.n_gen, row.n_depth, row.n_batch,
-      row.rate.value, 1e9 * tokens / row.rate.value, row.n_prompt > 0 ? "flops" : "bytes_per_second", row.achieved,
-      row.share ? fmt::format("{}", *row.share) : "null", json_string(row.path), samples_ns, samples_ts);
+      json_string(environment.commit), json_string(environment.cpu), json_string(telemetry::scrub(source.name)),
+      source.config.parameters(), json_string(options.precision), environment.cores, json_string(row.test),
+      row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value, 1e9 * tokens / row.rate.value,
+      row.n_prompt > 0 ? "flops" : "bytes_per_second", row.achieved, row.share ? fmt::format("{}", *row.share) : "null",
+      json_string(row.path), samples_ns, samples_ts);
 }
 
-void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options, std::FILE* out) {
-  fmt::print(out, "model,params,type,test,n_prompt,n_gen,n_depth,n_batch,avg_ts,low_ts,high_ts,reached,ceiling_share\n");
+void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options,
+               std::FILE* out) {
+  fmt::print(out,
+             "model,params,type,test,n_prompt,n_gen,n_depth,n_batch,avg_ts,low_ts,high_ts,reached,ceiling_share\n");
   for (const BenchRow& row : rows)
-    fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{}\n", source.name, source.config.parameters(), options.precision, row.test, row.n_prompt,
-               row.n_gen, row.n_depth, row.n_batch, row.rate.value, row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
-               row.rate.ci95 ? row.rate.ci95->high : row.rate.value, row.achieved, row.share ? fmt::format("{}", *row.share) : "");
+    fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{}\n", source.name, source.config.parameters(),
+               options.precision, row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
+               row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
+               row.rate.ci95 ? row.rate.ci95->high : row.rate.value, row.achieved,
+               row.share ? fmt::format("{}", *row.share) : "");
 }
 
 std::string path_text(const std::vector<std::string>& path) {
@@ -85,10 +103,19 @@ std::string path_text(const std::vector<std::string>& path) {
 
 Status cmd_bench(const BenchOptions& options, std::FILE* out) {
   if (options.precision != "bf16" && options.precision != "fp32")
-    return Error{.kind = ErrorKind::usage, .what = "unknown precision", .field = "--precision", .expected = "bf16 or fp32", .found = options.precision};
-  if (options.repetitions < 1) return Error{.kind = ErrorKind::usage, .what = "too few repetitions", .field = "-r", .expected = "at least 1"};
+    return Error{.kind = ErrorKind::usage,
+                 .what = "unknown precision",
+                 .field = "--precision",
+                 .expected = "bf16 or fp32",
+                 .found = options.precision};
+  if (options.repetitions < 1)
+    return Error{.kind = ErrorKind::usage, .what = "too few repetitions", .field = "-r", .expected = "at least 1"};
   if (options.format != "md" && options.format != "csv" && options.format != "json" && options.format != "jsonl")
-    return Error{.kind = ErrorKind::usage, .what = "unknown output form", .field = "-o", .expected = "md, csv, json or jsonl", .found = options.format};
+    return Error{.kind = ErrorKind::usage,
+                 .what = "unknown output form",
+                 .field = "-o",
+                 .expected = "md, csv, json or jsonl",
+                 .found = options.format};
   RL_ASSIGN(const OpenBackend open, open_backend(options.device));
   RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
   const bool f32 = options.precision == "fp32";
@@ -96,16 +123,24 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
   std::int64_t context = 1, seqs = 1;
   for (const std::int64_t n : options.prompt) context = std::max(context, n + 1);
   for (const std::int64_t d : options.depth)
-    for (const std::int64_t n : options.decode) context = std::max(context, lab::DecodeLoad{.depth = d, .steps = n}.context());
+    for (const std::int64_t n : options.decode)
+      context = std::max(context, lab::DecodeLoad{.depth = d, .steps = n}.context());
   for (const std::int64_t b : options.batch) seqs = std::max(seqs, b);
-  engine::EngineOptions engine_options{.precision = f32 ? engine::Precision::f32 : engine::Precision::bf16, .max_context = context, .max_seqs = seqs};
+  engine::EngineOptions engine_options{
+      .precision = f32 ? engine::Precision::f32 : engine::Precision::bf16, .max_context = context, .max_seqs = seqs};
   for (const std::string& item : options.force) {
     const auto equals = item.find('=');
-    if (equals == item.npos) return Error{.kind = ErrorKind::usage, .what = "unexpected value", .field = "--force", .expected = "OP=VARIANT", .found = item};
+    if (equals == item.npos)
+      return Error{.kind = ErrorKind::usage,
+                   .what = "unexpected value",
+                   .field = "--force",
+                   .expected = "OP=VARIANT",
+                   .found = item};
     engine_options.force[item.substr(0, equals)] = item.substr(equals + 1);
   }
   CountingResource memory(open.device->memory());
-  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine, engine::Engine::make(source, open.backend, memory, engine_options));
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
+            engine::Engine::make(source, open.backend, memory, engine_options));
 
   std::vector<BenchRow> rows;
   const measure::Plan plan = plan_of(options);
@@ -114,7 +149,8 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     BenchRow row{.test = fmt::format("pp{}", n), .n_prompt = n};
     RL_ASSIGN(row.rate, lab::measure_prefill(*engine, n, plan));
     row.achieved = row.rate.value * lab::prefill_flops(source.config, n) / static_cast<double>(n);
-    if (const auto peak = take(open.backend, f32 ? "matrix_rate_f32" : "matrix_rate_bf16")) row.share = row.achieved / peak->value;
+    if (const auto peak = take(open.backend, f32 ? "matrix_rate_f32" : "matrix_rate_bf16"))
+      row.share = row.achieved / peak->value;
     row.path = path_text(engine->path());
     rows.push_back(std::move(row));
   }
@@ -122,9 +158,14 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     for (const std::int64_t d : options.depth)
       for (const std::int64_t n : options.decode) {
         if (n <= 0) continue;
-        BenchRow row{.test = fmt::format("tg{}{}{}", n, d > 0 ? fmt::format(" @ d{}", d) : "", b > 1 ? fmt::format(" x {}", b) : ""), .n_gen = n, .n_depth = d, .n_batch = b};
+        BenchRow row{.test = fmt::format("tg{}{}{}", n, d > 0 ? fmt::format(" @ d{}", d) : "",
+                                         b > 1 ? fmt::format(" x {}", b) : ""),
+                     .n_gen = n,
+                     .n_depth = d,
+                     .n_batch = b};
         RL_ASSIGN(row.rate, lab::measure_decode(*engine, {.depth = d, .seqs = b, .steps = n}, plan));
-        const double bytes_per_step = static_cast<double>(engine->weight_bytes_per_token().count + b * (d + n / 2) * engine->kv_bytes_per_token().count);
+        const double bytes_per_step = static_cast<double>(engine->weight_bytes_per_token().count +
+                                                          b * (d + n / 2) * engine->kv_bytes_per_token().count);
         row.achieved = row.rate.value / static_cast<double>(b) * bytes_per_step;
         if (const auto peak = take(open.backend, "read_bandwidth")) row.share = row.achieved / peak->value;
         row.path = path_text(engine->path());
@@ -138,7 +179,8 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     const bool array = options.format == "json";
     if (array) fmt::print(out, "[\n");
     for (std::size_t i = 0; i < rows.size(); ++i)
-      fmt::print(out, "{}{}{}\n", array ? "  " : "", json_row(rows[i], source, options, environment), array && i + 1 < rows.size() ? "," : "");
+      fmt::print(out, "{}{}{}\n", array ? "  " : "", json_row(rows[i], source, options, environment),
+                 array && i + 1 < rows.size() ? "," : "");
     if (array) fmt::print(out, "]\n");
   }
   return ok();

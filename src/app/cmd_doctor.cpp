@@ -1,8 +1,8 @@
 #include "app/cmd_doctor.h"
 
-#include <dlfcn.h>
-
 #include <filesystem>
+
+#include <dlfcn.h>
 
 #include "app/wiring.h"
 #include "base/json_text.h"
@@ -31,16 +31,26 @@ bool can_load(const char* library) {
 std::vector<Finding> cpu_findings(const record::Environment& environment) {
   const Arch arch = cpu::detect_arch();
   std::vector<Finding> findings;
-  findings.push_back({"processor", true, fmt::format("{}, {} cores, last cache {}", environment.cpu, environment.cores, format_binary_bytes({environment.last_cache_bytes}))});
+  findings.push_back({"processor", true,
+                      fmt::format("{}, {} cores, last cache {}", environment.cpu, environment.cores,
+                                  format_binary_bytes({environment.last_cache_bytes}))});
   findings.push_back({"memory", true, format_binary_bytes({environment.memory_bytes})});
-  findings.push_back({"AVX2 and FMA", arch.avx2, arch.avx2 ? "yes" : "no", "vector kernels; without it the portable ones run", "another processor"});
-  findings.push_back({"AVX-512 BF16", arch.avx512_bf16, arch.avx512_bf16 ? "yes" : "no", "bf16 matrix products at twice the f32 rate", "another processor (Zen 4, Sapphire Rapids or newer)"});
-  findings.push_back({"AVX-512 VNNI", arch.avx512_vnni, arch.avx512_vnni ? "yes" : "no", "int8 matrix products at four times the f32 rate", "another processor"});
+  findings.push_back({"AVX2 and FMA", arch.avx2, arch.avx2 ? "yes" : "no",
+                      "vector kernels; without it the portable ones run", "another processor"});
+  findings.push_back({"AVX-512 BF16", arch.avx512_bf16, arch.avx512_bf16 ? "yes" : "no",
+                      "bf16 matrix products at twice the f32 rate",
+                      "another processor (Zen 4, Sapphire Rapids or newer)"});
+  findings.push_back({"AVX-512 VNNI", arch.avx512_vnni, arch.avx512_vnni ? "yes" : "no",
+                      "int8 matrix products at four times the f32 rate", "another processor"});
   const double free_cores = environment.cores - environment.load_before;
-  findings.push_back({"free cores", free_cores > 0.5 * environment.cores, fmt::format("{:.1f} of {} (1-minute load {:.2f})", std::max(0.0, free_cores), environment.cores, environment.load_before),
+  findings.push_back({"free cores", free_cores > 0.5 * environment.cores,
+                      fmt::format("{:.1f} of {} (1-minute load {:.2f})", std::max(0.0, free_cores), environment.cores,
+                                  environment.load_before),
                       "steady timings", "end other programs before measuring"});
   const bool scaling = environment.governor.empty() || environment.governor == "performance";
-  findings.push_back({"clock governor", scaling, environment.governor.empty() ? "not shown by the kernel" : environment.governor, "steady clocks", "cpupower frequency-set -g performance"});
+  findings.push_back({"clock governor", scaling,
+                      environment.governor.empty() ? "not shown by the kernel" : environment.governor, "steady clocks",
+                      "cpupower frequency-set -g performance"});
   return findings;
 }
 
@@ -48,17 +58,23 @@ std::vector<Finding> gpu_findings(const record::Environment& environment) {
   const bool driver = !environment.driver.empty() || can_load("libcuda.so.1");
   const std::string with_driver = "needs an NVIDIA driver first";
   std::vector<Finding> findings;
-  findings.push_back({"NVIDIA driver", driver, driver ? (environment.driver.empty() ? "yes" : environment.driver) : "no", "GPU experiments", "a machine with an NVIDIA GPU of compute capability 8.0 or newer and its driver"});
-  findings.push_back({"CUDA backend", false, "not built yet", "the engine and all experiments on the GPU", "a later version of Redline: this one has the CPU backend"});
-  findings.push_back({"NVML", can_load("libnvidia-ml.so.1"), can_load("libnvidia-ml.so.1") ? "yes" : "no", "power, clocks, temperature of the GPU", driver ? "comes with the driver" : with_driver});
-  findings.push_back({"cuBLASLt", can_load("libcublasLt.so.13"), can_load("libcublasLt.so.13") ? "yes" : "no", "library products to compare with", "CUDA 13 runtime libraries"});
+  findings.push_back({"NVIDIA driver", driver,
+                      driver ? (environment.driver.empty() ? "yes" : environment.driver) : "no", "GPU experiments",
+                      "a machine with an NVIDIA GPU of compute capability 8.0 or newer and its driver"});
+  findings.push_back({"CUDA backend", false, "not built yet", "the engine and all experiments on the GPU",
+                      "a later version of Redline: this one has the CPU backend"});
+  findings.push_back({"NVML", can_load("libnvidia-ml.so.1"), can_load("libnvidia-ml.so.1") ? "yes" : "no",
+                      "power, clocks, temperature of the GPU", driver ? "comes with the driver" : with_driver});
+  findings.push_back({"cuBLASLt", can_load("libcublasLt.so.13"), can_load("libcublasLt.so.13") ? "yes" : "no",
+                      "library products to compare with", "CUDA 13 runtime libraries"});
   return findings;
 }
 
 std::vector<Finding> energy_findings() {
   std::error_code ignored;
   const bool rapl = std::filesystem::exists("/sys/class/powercap/intel-rapl:0/energy_uj", ignored);
-  return {{"energy counter (RAPL)", rapl, rapl ? "yes" : "no", "energy of the processor", "a machine whose kernel offers it: virtual machines rarely do"}};
+  return {{"energy counter (RAPL)", rapl, rapl ? "yes" : "no", "energy of the processor",
+           "a machine whose kernel offers it: virtual machines rarely do"}};
 }
 
 void print_group(const char* title, const std::vector<Finding>& findings, std::FILE* out) {
@@ -73,8 +89,9 @@ void print_group(const char* title, const std::vector<Finding>& findings, std::F
 std::string json_group(const std::vector<Finding>& findings) {
   std::string text;
   for (const Finding& finding : findings)
-    text += fmt::format("{}{{\"part\": {}, \"present\": {}, \"found\": {}, \"enables\": {}, \"how\": {}}}", text.empty() ? "" : ", ", json_string(finding.part),
-                        finding.present, json_string(finding.found), json_string(finding.enables), json_string(finding.how));
+    text += fmt::format("{}{{\"part\": {}, \"present\": {}, \"found\": {}, \"enables\": {}, \"how\": {}}}",
+                        text.empty() ? "" : ", ", json_string(finding.part), finding.present,
+                        json_string(finding.found), json_string(finding.enables), json_string(finding.how));
   return "[" + text + "]";
 }
 
@@ -86,16 +103,20 @@ Status cmd_doctor(const DoctorOptions& options, std::FILE* out) {
   std::string synthetic;
   for (const std::string& name : model::synthetic_names()) synthetic += (synthetic.empty() ? "" : ", ") + name;
   if (options.json) {
-    fmt::print(out, "{{\"version\": {}, \"commit\": {}, \"os\": {}, \"cpu\": {}, \"gpu\": {}, \"energy\": {}}}\n", json_string(environment.version),
-               json_string(environment.commit), json_string(environment.os), json_group(cpu), json_group(gpu), json_group(energy));
+    fmt::print(out, "{{\"version\": {}, \"commit\": {}, \"os\": {}, \"cpu\": {}, \"gpu\": {}, \"energy\": {}}}\n",
+               json_string(environment.version), json_string(environment.commit), json_string(environment.os),
+               json_group(cpu), json_group(gpu), json_group(energy));
     return ok();
   }
-  fmt::print(out, "redline {} ({}), {}\n{}\n\n", environment.version, environment.commit, environment.os, backends_line());
+  fmt::print(out, "redline {} ({}), {}\n{}\n\n", environment.version, environment.commit, environment.os,
+             backends_line());
   print_group("processor", cpu, out);
   print_group("gpu", gpu, out);
   print_group("energy", energy, out);
-  fmt::print(out, "models\n  ok      demo                   embedded: the default of every command\n"
-                  "          synthetic:NAME         {}\n", synthetic);
+  fmt::print(out,
+             "models\n  ok      demo                   embedded: the default of every command\n"
+             "          synthetic:NAME         {}\n",
+             synthetic);
   return ok();
 }
 

@@ -49,6 +49,16 @@ class Folder final : public FileSet {
     return std::filesystem::is_regular_file(path_ / file, ignored);
   }
   Result<FileView> open(std::string_view file) const override { return map_file(path_ / file); }
+  bool leads_outside(std::string_view file) const override {
+    std::error_code failed;
+    const auto folder = std::filesystem::weakly_canonical(path_, failed);
+    const auto target = std::filesystem::weakly_canonical(path_ / file, failed);
+    // A snapshot in the Hugging Face cache is links to ../../blobs/: there the repository's folder is the bound.
+    const bool snapshot = folder.parent_path().filename() == "snapshots";
+    const auto bound = snapshot ? folder.parent_path().parent_path() : folder;
+    const auto relative = target.lexically_relative(bound);
+    return failed || relative.empty() || *relative.begin() == "..";
+  }
 
  private:
   std::filesystem::path path_;
@@ -72,8 +82,33 @@ FileView FileView::of_string(std::string name, std::string content) {
   return view;
 }
 
+Status FileView::read(std::int64_t offset, std::span<std::byte> out) const {
+  RL_CHECK(offset >= 0 && offset + static_cast<std::int64_t>(out.size()) <= static_cast<std::int64_t>(bytes_.size()));
+  if (descriptor_ < 0) {
+    std::copy_n(bytes_.begin() + offset, out.size(), out.begin());
+    return ok();
+  }
+  while (!out.empty()) {
+    const ssize_t got = ::pread(descriptor_, out.data(), out.size(), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error("cannot read file", name_, errno);
+    if (got == 0)
+      return Error{.kind = ErrorKind::io,
+                   .what = "the file was cut short while it was being read",
+                   .rule = "file.truncated",
+                   .file = name_,
+                   .offset = offset,
+                   .expected = fmt::format("{} more bytes", out.size()),
+                   .found = "the end",
+                   .hint = "wait until it is complete (a download, a copy), then try again"};
+    out = out.subspan(static_cast<std::size_t>(got));
+    offset += got;
+  }
+  return ok();
+}
+
 Result<FileView> map_file(const std::filesystem::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.fd < 0) return io_error("cannot open file", path, errno);
   RL_ASSIGN(const std::int64_t size, regular_size(file.fd, path));
   FileView view;
@@ -83,8 +118,11 @@ Result<FileView> map_file(const std::filesystem::path& path) {
   void* mapped = ::mmap(nullptr, length, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (mapped == MAP_FAILED) return io_error("cannot map file", path, errno);
   view.bytes_ = {static_cast<const std::byte*>(mapped), length};
-  view.owner_ =
-      std::shared_ptr<const void>(mapped, [length](const void* p) { ::munmap(const_cast<void*>(p), length); });
+  view.descriptor_ = std::exchange(file.fd, -1);
+  view.owner_ = std::shared_ptr<const void>(mapped, [length, fd = view.descriptor_](const void* p) {
+    ::munmap(const_cast<void*>(p), length);
+    ::close(fd);
+  });
   return view;
 }
 

@@ -23,16 +23,19 @@ class FileView {
   const std::string& name() const { return name_; }
   std::span<const std::byte> bytes() const { return bytes_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  // Copies bytes [offset, offset + out.size()), which lie inside bytes(), to `out`. A mapped file is read with pread:
+  // if it was cut short since, or the disk fails, that is an error (io) here, but a SIGBUS for a reader of bytes().
+  Status read(std::int64_t offset, std::span<std::byte> out) const;
 
  private:
   friend Result<FileView> map_file(const std::filesystem::path&);
   std::string name_;
   std::span<const std::byte> bytes_;
   std::shared_ptr<const void> owner_;
+  int descriptor_ = -1;  // of a mapped file; closed with the owner
 };
 
 // Maps a regular file read-only. Errors: io (missing, unreadable, not a regular file).
-
 Result<FileView> map_file(const std::filesystem::path& path);
 
 // Reads a whole regular file of at most max_bytes into memory. Errors: io; invalid_input if it is larger.
@@ -50,6 +53,9 @@ class FileSet {
   virtual bool exists(std::string_view file) const = 0;
   // Maps large files; errors as map_file.
   virtual Result<FileView> open(std::string_view file) const = 0;
+  // Whether `file`, a name that a file of the set contains, leads outside of it: by its path or through a symbolic
+  // link.
+  virtual bool leads_outside(std::string_view file) const = 0;
 };
 
 std::unique_ptr<FileSet> folder_files(std::filesystem::path folder);

@@ -1,0 +1,116 @@
+// What commands answer, and how they refuse.
+
+#include <gmock/gmock.h>
+
+#include "check/result.h"
+#include "e2e/program.h"
+
+namespace rl::e2e {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(Cli, HelpAndVersionSucceed) {
+  const Finished help = redline({"--help"});
+  EXPECT_EQ(help.status, 0);
+  for (const char* verb :
+       {"run", "experiment", "bench", "generate", "logits", "quality", "tokenize", "report", "history", "doctor"})
+    EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + verb + " ")) << verb;
+  const Finished version = redline({"--version"});
+  EXPECT_EQ(version.status, 0);
+  EXPECT_THAT(version.out, HasSubstr("backends: cpu"));
+}
+
+TEST(Cli, WrongUseIsStatusFourWithAReasonOnStandardError) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{},
+                                             {"fly"},
+                                             {"run", "--no-such-flag"},
+                                             {"run", "--quick", "--full"},
+                                             {"run", "--only", "nothing"},
+                                             {"experiment"},
+                                             {"experiment", "nothing"},
+                                             {"experiment", "attention", "--sequence", "128"},
+                                             {"experiment", "attention", "--seq", "8..4"},
+                                             {"experiment", "attention", "stray"},
+                                             {"generate", "x", "--precision", "int3"},
+                                             {"generate", "x", "--device", "tpu"},
+                                             {"generate", "x", "--isa", "mmx"},
+                                             {"generate", "x", "--threads", "-1"},
+                                             {"generate", "x", "--force", "attention=attention/none"},
+                                             {"generate", "x", "--force", "attention"},
+                                             {"bench", "-o", "xml"},
+                                             {"logits"}}) {
+    const Finished finished = redline(arguments);
+    EXPECT_EQ(finished.status, 4) << testing::PrintToString(arguments) << finished.err;
+    EXPECT_FALSE(finished.err.empty()) << testing::PrintToString(arguments);
+  }
+}
+
+TEST(Cli, AMissingModelSaysHowToGetIt) {
+  const Finished cached = redline({"generate", "-m", "meta-llama/Llama-2-7b-hf", "x"});
+  EXPECT_GE(cached.status, 10);
+  EXPECT_THAT(cached.err, HasSubstr("hf download meta-llama/Llama-2-7b-hf"));
+  const Finished synthetic = redline({"generate", "-m", "synthetic:gpt-5", "x"});
+  EXPECT_GE(synthetic.status, 4);
+  EXPECT_THAT(synthetic.err, HasSubstr("llama-3-8b")) << "the names there are";
+}
+
+TEST(Cli, QualityOfRandomWeightsIsRefusedWithTheReason) {
+  const Finished finished = redline({"quality", "-m", "synthetic:llama-3-8b"});
+  EXPECT_EQ(finished.status, 11);
+  EXPECT_THAT(finished.err, HasSubstr("random"));
+}
+
+TEST(Cli, GenerateStreamsTextAndSaysWhatItCost) {
+  const Finished text = redline({"generate", "def fibonacci(n):\n", "-n", "16"});
+  ASSERT_EQ(text.status, 0) << text.err;
+  EXPECT_FALSE(text.out.empty());
+  for (const char* word : {"TTFT", "tok/s", "per token"}) EXPECT_THAT(text.err, HasSubstr(word));
+  const Finished json = redline({"generate", "def fibonacci(n):\n", "-n", "16", "--json"});
+  ASSERT_EQ(json.status, 0) << json.err;
+  for (const char* key : {"\"prompt_n\"", "\"predicted_n\"", "\"ttft_ms\"", "\"tpot_ms\"", "\"tokens_per_second\"",
+                          "\"bytes_per_token\"", "\"read_bandwidth_share\"", "\"finish_reason\"", "\"path\""})
+    EXPECT_THAT(json.out, HasSubstr(key));
+}
+
+TEST(Cli, SameSeedSameTextOtherSeedOtherText) {
+  const auto sampled = [](const char* seed) {
+    return redline({"generate", "import ", "-n", "24", "--temperature", "1", "--seed", seed}).out;
+  };
+  const std::string first = sampled("7");
+  EXPECT_EQ(sampled("7"), first);
+  EXPECT_NE(sampled("8"), first);
+}
+
+TEST(Cli, StopStringsEndTheTextAndAreNotPartOfIt) {
+  const std::string whole = redline({"generate", "def fibonacci(n):\n", "-n", "32"}).out;
+  ASSERT_GT(whole.size(), 20u);
+  const std::string stop = whole.substr(10, 5);
+  const Finished stopped = redline({"generate", "def fibonacci(n):\n", "-n", "32", "--stop", stop});
+  EXPECT_THAT(stopped.out, Not(HasSubstr(stop)));
+  EXPECT_EQ(stopped.out.substr(0, whole.find(stop)), whole.substr(0, whole.find(stop)));
+}
+
+TEST(Cli, DoctorNamesPartsAndHowToGetThem) {
+  const Finished doctor = redline({"doctor"});
+  EXPECT_EQ(doctor.status, 0);
+  for (const char* word : {"processor", "NVIDIA driver", "get it:", "synthetic"})
+    EXPECT_THAT(doctor.out, HasSubstr(word));
+  EXPECT_EQ(redline({"doctor", "--json"}).out.front(), '{');
+}
+
+TEST(Cli, LogitsRefusesBadIdsAndWritesNothing) {
+  const Scratch scratch;
+  for (const char* ids : {"", "1 2 x", "1 4096", "1 -1", "1.5", "99999999999999999999"}) {
+    write_text(scratch / "ids", ids);
+    const Finished finished =
+        redline({"logits", "--ids-file", (scratch / "ids").string(), "-o", (scratch / "out.safetensors").string()});
+    EXPECT_EQ(finished.status, 10) << ids;
+    EXPECT_FALSE(std::filesystem::exists(scratch / "out.safetensors")) << ids;
+  }
+}
+
+}  // namespace
+}  // namespace rl::e2e

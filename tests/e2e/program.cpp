@@ -1,0 +1,58 @@
+#include "e2e/program.h"
+
+#include <fstream>
+#include <sstream>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/result.h"
+
+extern char** environ;
+
+namespace rl::e2e {
+
+namespace fs = std::filesystem;
+
+Scratch::Scratch() {
+  std::string path = (fs::temp_directory_path() / "redline_e2e.XXXXXX").string();
+  RL_CHECK(::mkdtemp(path.data()) != nullptr);
+  path_ = path;
+}
+
+Scratch::~Scratch() { fs::remove_all(path_); }
+
+void write_text(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+std::string read_text(const fs::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+Finished redline(const std::vector<std::string>& arguments) {
+  const Scratch scratch;
+  const std::string program = REDLINE_BINARY_DIR "/redline", out = (scratch / "out").string(),
+                    err = (scratch / "err").string();
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  pid_t child = 0;
+  const int code = ::posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  RL_CHECK_MSG(code == 0, program);
+
+  int status = 0;
+  RL_CHECK(::waitpid(child, &status, 0) == child);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_text(out), read_text(err)};
+}
+
+}  // namespace rl::e2e

@@ -1,0 +1,33 @@
+#pragma once
+// Runs build/redline as a child process.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace rl::e2e {
+
+struct Finished {
+  int status = -1;  // exit status; -signal if one ended it
+  std::string out, err;
+};
+
+// arguments: without the program's name. The child gets no standard input.
+Finished redline(const std::vector<std::string>& arguments);
+
+// A folder that is removed with its contents.
+class Scratch {
+ public:
+  Scratch();
+  ~Scratch();
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+void write_text(const std::filesystem::path& file, const std::string& text);
+std::string read_text(const std::filesystem::path& file);
+
+}  // namespace rl::e2e

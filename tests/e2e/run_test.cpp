@@ -1,0 +1,90 @@
+// A run from command to files: the record, the report, the history.
+
+#include <gmock/gmock.h>
+
+#include "check/result.h"
+#include "e2e/program.h"
+#include "record/json.h"
+
+namespace rl::e2e {
+namespace {
+
+using testing::HasSubstr;
+
+class RunTest : public testing::Test {
+ protected:
+  Finished run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--runs", (scratch_ / "runs").string()});
+    return redline(arguments);
+  }
+  // The only run there is.
+  std::filesystem::path folder() const {
+    for (const auto& entry : std::filesystem::directory_iterator(scratch_ / "runs"))
+      if (entry.is_directory()) return entry.path();
+    return {};
+  }
+  Scratch scratch_;
+};
+
+TEST_F(RunTest, OneExperimentLeavesRecordReportAndHistory) {
+  const Finished finished = run({"experiment", "attention", "--seq", "64,128,256", "--heads", "2"});
+  ASSERT_EQ(finished.status, 0) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr("attention"));
+  for (const char* file : {"record.json", "report.html", "report.md", "results.csv"})
+    EXPECT_GT(std::filesystem::file_size(folder() / file), 100u) << file;
+
+  ASSERT_VALUE(const record::Run record, record::from_json(read_text(folder() / "record.json"), "record.json"));
+  EXPECT_EQ(record.mode, "custom");
+  EXPECT_THAT(record.command, HasSubstr("redline experiment attention --seq 64,128,256"));
+  ASSERT_EQ(record.experiments.size(), 1u);
+  const record::Experiment& attention = record.experiments[0];
+  EXPECT_EQ(attention.state, record::State::done);
+  EXPECT_EQ(attention.rows.size(), 12u) << "3 lengths, causal or not, 2 variants";
+  for (const record::Row& row : attention.rows) {
+    EXPECT_TRUE(row.validity.valid);
+    EXPECT_FALSE(row.path.empty());
+    EXPECT_GE(row.metrics.at(0).samples.size(), 5u);
+  }
+  EXPECT_EQ(attention.comparisons.size(), 6u);
+  EXPECT_GT(attention.peak_memory_bytes, 0);
+  for (const record::Hypothesis& hypothesis : attention.hypotheses)
+    if (hypothesis.id == "attention.speed")
+      EXPECT_EQ(hypothesis.outcome, record::Outcome::inconclusive) << "no long sequence was measured";
+
+  const std::string id = folder().filename().string();
+  EXPECT_THAT(run({"history"}).out, HasSubstr(id));
+  EXPECT_THAT(run({"report", id}).out, HasSubstr("attention"));
+  EXPECT_THAT(run({"report", id, "-o", "md"}).out, HasSubstr("# "));
+}
+
+TEST_F(RunTest, TheListNamesEveryRowOfThePlanAndWhatIsNotBuilt) {
+  const Finished list = run({"run", "--list"});
+  EXPECT_EQ(list.status, 0);
+  for (const char* id : {"baseline", "attention", "fragmentation", "quantization", "graphs", "streams", "batching",
+                         "power", "tensor-cores", "engines", "combined"})
+    EXPECT_THAT(list.out, HasSubstr(id));
+  EXPECT_THAT(list.out, HasSubstr("not built yet"));
+  EXPECT_THAT(run({"run", "--dry-run"}).out, HasSubstr("seq 256"));
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "runs")) << "nothing was measured, nothing is written";
+}
+
+TEST_F(RunTest, BenchPrintsRowsInLlamaBenchsTerms) {
+  const Finished bench = redline({"bench", "-p", "64", "-n", "16", "-d", "0,64", "-b", "1,2", "-r", "2"});
+  ASSERT_EQ(bench.status, 0) << bench.err;
+  for (const char* row : {"pp64", "tg16 |", "tg16 @ d64 |", "tg16 x 2", "read bandwidth", "matrix rate"})
+    EXPECT_THAT(bench.out, HasSubstr(row));
+  const Finished json = redline({"bench", "-p", "0", "-n", "16", "-r", "2", "-o", "jsonl"});
+  for (const char* key : {"\"n_prompt\"", "\"n_gen\"", "\"n_depth\"", "\"avg_ts\"", "\"samples_ts\""})
+    EXPECT_THAT(json.out, HasSubstr(key));
+}
+
+TEST_F(RunTest, RecordsHoldNoHomeFolder) {
+  const char* home = ::getenv("HOME");
+  ASSERT_NE(home, nullptr);
+  const Finished finished = run({"experiment", "attention", "--seq", "64", "--heads", "1", "--causal", "no"});
+  ASSERT_EQ(finished.status, 0) << finished.err;
+  EXPECT_THAT(read_text(folder() / "record.json"), testing::Not(HasSubstr(std::string(home) + "/")));
+}
+
+}  // namespace
+}  // namespace rl::e2e

@@ -1,0 +1,49 @@
+#include "lab/point.h"
+
+#include "check/result.h"
+
+namespace rl::lab {
+namespace {
+
+using Values = std::vector<std::string>;
+
+TEST(ParseValues, ListsRangesAndWords) {
+  EXPECT_EQ(parse_values("512").value(), Values({"512"}));
+  EXPECT_EQ(parse_values("128..1024").value(), Values({"128", "256", "512", "1024"}));
+  EXPECT_EQ(parse_values("1..16+5").value(), Values({"1", "6", "11", "16"}));
+  EXPECT_EQ(parse_values("1,4..8,yes").value(), Values({"1", "4", "8", "yes"}));
+  EXPECT_EQ(parse_values("100..300").value(), Values({"100", "200"})) << "never past the end";
+}
+
+TEST(ParseValues, RefusesWhatItCannotRead) {
+  for (const char* text :
+       {"", ",", "1,", "1,,2", "..4", "4..", "8..4", "0..4", "a..b", "1..8+0", "1..8+x", "1..99999999999999999999"}) {
+    const auto parsed = parse_values(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().kind, ErrorKind::usage) << text;
+  }
+}
+
+const std::vector<Axis> kAxes = {{"seq", "tokens", {"64", "128"}, {"64", "128", "256"}},
+                                 {"causal", "mask", {"no", "yes"}, {"no", "yes"}}};
+
+TEST(Cross, LastAxisFastestAndModesDiffer) {
+  const auto quick = cross(kAxes, false, {}).value();
+  ASSERT_EQ(quick.size(), 4u);
+  EXPECT_EQ(quick[0].label(), "seq 64, causal no");
+  EXPECT_EQ(quick[1].label(), "seq 64, causal yes");
+  EXPECT_EQ(quick[2].number("seq"), 128);
+  EXPECT_EQ(cross(kAxes, true, {}).value().size(), 6u);
+}
+
+TEST(Cross, AnOverrideReplacesItsAxisAndMustNameOne) {
+  const auto points = cross(kAxes, false, {{"seq", {"4096"}}}).value();
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_EQ(points[1].label(), "seq 4096, causal yes");
+  const auto refused = cross(kAxes, false, {{"sequence", {"1"}}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().expected, "--seq, --causal");
+}
+
+}  // namespace
+}  // namespace rl::lab
