@@ -2,16 +2,27 @@
 // A pool of threads for many short parallel regions: workers spin for a bounded time after each region, then sleep. A
 // region of a spinning pool costs well under a microsecond; condition variables alone would cost six.
 
+#include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <type_traits>
+#include <vector>
 
 namespace rl::cpu {
+
+// The logical processors this process may run on (its affinity mask), one of each physical core first, then their
+// siblings.
+struct Processors {
+  std::vector<int> ids;
+  int cores = 1;  // how many physical cores they are, at most what the control group's CPU quota allows
+};
+Processors available_processors();
 
 class ThreadPool {
  public:
   // `threads` in all, the caller's included; each worker pins itself to a core of the process's affinity mask if there
-  // are at least as many cores as threads.
+  // are at least as many processors as threads. The first processor is left to the caller, which is not pinned, but
+  // moved off a worker's processor where it is found on one.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -19,10 +30,12 @@ class ThreadPool {
 
   int threads() const;
   // Calls task(thread) for thread = 0 .. threads-1, 0 on the calling thread; returns when all are done. The task must
-  // not throw. One region at a time: regions from different threads are run one after the other.
+  // not throw, nor start a region of this pool. One region at a time: regions from different threads are run one after
+  // the other.
   template <class F>
   void run(F&& task) {
-    run_erased([](void* f, int thread) { (*static_cast<std::remove_reference_t<F>*>(f))(thread); }, &task);
+    run_erased([](void* f, int thread) { (*static_cast<std::remove_reference_t<F>*>(f))(thread); },
+               const_cast<std::remove_const_t<std::remove_reference_t<F>>*>(&task));
   }
   // Splits [0, n) into blocks of `grain` and gives each thread a consecutive share: f(begin, end). Static, so results
   // do not depend on timing.

@@ -1,0 +1,51 @@
+// The one list of CPU variants: for each op those of cpu/fast, best first, then those of cpu/ref.
+
+#include <vector>
+
+#include "cpu/fast/cpu_device.h"
+#include "cpu/fast/variants.h"
+#include "cpu/ref/ref.h"
+
+namespace rl::cpu {
+namespace {
+
+template <class Args>
+using List = std::vector<ops::Variant<Args>>;
+
+template <class Args>
+List<Args> join(std::span<const ops::Variant<Args>> fast, std::span<const ops::Variant<Args>> ref) {
+  List<Args> all(fast.begin(), fast.end());
+  all.insert(all.end(), ref.begin(), ref.end());
+  return all;
+}
+
+// Every weight layout the variants read, the one the fast kernels read first.
+constexpr quant::Layout kLayouts[] = {quant::Layout::panel64, quant::Layout::row_major};
+
+struct Lists {
+  const ops::Catalog& ref = ref::catalog();
+  List<ops::EmbedArgs> embed = join({}, ref.embed);
+  List<ops::RmsNormArgs> rms_norm = join({}, ref.rms_norm);
+  List<ops::LinearArgs> linear = join(linear_variants(), ref.linear);
+  List<ops::RopeAppendArgs> rope_append = join({}, ref.rope_append);
+  List<ops::AttentionArgs> attention = join({}, ref.attention);
+  List<ops::SiluMulArgs> silu_mul = join({}, ref.silu_mul);
+  List<ops::SampleArgs> sample = join({}, ref.sample);
+  ops::Catalog catalog{.embed = embed,
+                       .rms_norm = rms_norm,
+                       .linear = linear,
+                       .rope_append = rope_append,
+                       .attention = attention,
+                       .silu_mul = silu_mul,
+                       .sample = sample,
+                       .layouts = kLayouts};
+};
+
+}  // namespace
+
+const ops::Catalog& catalog() {
+  static const Lists lists;
+  return lists.catalog;
+}
+
+}  // namespace rl::cpu

@@ -1,0 +1,124 @@
+#include "cpu/fast/cpu_device.h"
+
+#include <fstream>
+
+#include <unistd.h>
+
+namespace rl::cpu {
+namespace {
+
+Error no_capture() {
+  return {.kind = ErrorKind::unsupported,
+          .what = "the CPU backend runs each launch at once: there is nothing to capture"};
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+// Of the processor's highest level: sysfs has a folder per cache with its level and "32768K". Where a virtual machine
+// hides them: what sysconf says, else 32 MiB.
+Bytes last_cache_size() {
+  int highest = 0;
+  Bytes size;
+  for (int index = 0;; ++index) {
+    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/", index);
+    const std::string level = first_line(folder + "level");
+    if (level.empty()) break;
+    long long count = 0;
+    char unit = 0;
+    if (std::sscanf(first_line(folder + "size").c_str(), "%lld%c", &count, &unit) < 1) continue;
+    const std::int64_t factor = unit == 'K' ? 1 << 10 : unit == 'M' ? 1 << 20 : unit == 'G' ? 1 << 30 : 1;
+    const int number = std::atoi(level.c_str());
+    if (number >= highest) {
+      highest = number;
+      size = Bytes{count * factor};
+    }
+  }
+  if (size.count > 0) return size;
+  const long l3 = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return l3 > 0 ? Bytes{l3} : Bytes{32 << 20};
+}
+
+class CpuEvent final : public Event {  // whatever is recorded is already done
+ public:
+  bool done() const override { return true; }
+  Status wait() const override { return ok(); }
+};
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(const CpuOptions& options)
+      : pool_(options.threads > 0 ? options.threads : available_processors().cores) {
+    const std::int64_t memory = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+    info_ = {.name = fmt::format("{}, {} thread{}", processor_name(), pool_.threads(), pool_.threads() == 1 ? "" : "s"),
+             .arch = detect_arch(options.isa_limit),
+             .compute_units = pool_.threads(),
+             .memory = Bytes{memory},
+             .last_cache = last_cache_size()};
+  }
+  const DeviceInfo& info() const override { return info_; }
+  MemoryResource& memory() override { return host_memory(); }
+  MemoryResource& pinned_memory() override { return host_memory(); }
+  Result<std::unique_ptr<Stream>> make_stream() override {
+    return std::unique_ptr<Stream>(std::make_unique<CpuStream>(pool_, info_.arch));
+  }
+  Result<std::unique_ptr<Event>> make_event() override { return std::unique_ptr<Event>(std::make_unique<CpuEvent>()); }
+  bool can_capture() const override { return false; }
+
+ private:
+  ThreadPool pool_;
+  DeviceInfo info_;
+};
+
+}  // namespace
+
+Arch detect_arch(std::string_view limit) {
+  constexpr std::string_view kLevels[] = {"none", "avx2", "avx512", "avx512_bf16"};
+  std::size_t level = std::size(kLevels) - 1;
+  if (!limit.empty()) {
+    const auto* const found = std::find(std::begin(kLevels), std::end(kLevels), limit);
+    RL_CHECK_MSG(found != std::end(kLevels), "an instruction set limit that detect_arch does not list");
+    level = static_cast<std::size_t>(found - std::begin(kLevels));
+  }
+  Arch arch{.family = Arch::Family::cpu};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  arch.avx2 =
+      level >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  arch.avx512 = level >= 2 && arch.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  arch.avx512_bf16 = level >= 3 && arch.avx512 && __builtin_cpu_supports("avx512bf16");
+  arch.avx512_vnni = level >= 3 && arch.avx512 && __builtin_cpu_supports("avx512vnni");
+#endif
+  return arch;
+}
+
+Status CpuStream::copy_to_device(void* device, const void* host, Bytes bytes) {
+  if (bytes.count > 0) std::memmove(device, host, static_cast<std::size_t>(bytes.count));
+  return ok();
+}
+
+Status CpuStream::copy_to_host(void* host, const void* device, Bytes bytes) {
+  return copy_to_device(host, device, bytes);
+}
+
+Status CpuStream::begin_capture() { return no_capture(); }
+Result<std::unique_ptr<CapturedStep>> CpuStream::end_capture() { return no_capture(); }
+Status CpuStream::replay(CapturedStep&) { return no_capture(); }
+
+std::unique_ptr<Device> make_device(const CpuOptions& options) { return std::make_unique<CpuDevice>(options); }
+
+}  // namespace rl::cpu

@@ -1,0 +1,156 @@
+#pragma once
+// The parts of a kernel table that are the same for every instruction set, as plain loops for the compiler to
+// vectorise. Included by each linear_<isa>.cpp into its own unnamed namespace: compiled with different flags, these
+// functions must not be shared (the linker would keep one copy, perhaps one this processor cannot run).
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/fast/linear_kernels.h"
+
+namespace rl::cpu::linear {
+namespace {
+
+inline std::uint32_t bits_of(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+inline float float_of(std::uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline float widen(std::uint16_t bf16) { return float_of(std::uint32_t{bf16} << 16); }
+
+inline std::uint16_t narrow(float value) {  // round to nearest even, NaN stays NaN
+  const std::uint32_t bits = bits_of(value);
+  const std::uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  return static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? (bits >> 16) | 0x40 : rounded);
+}
+
+void write_row(const Store& s, int row, const float* values) {
+  char* const out = static_cast<char*>(s.out) + row * s.out_stride;
+  if (s.out_bf16) {
+    auto* const codes = reinterpret_cast<std::uint16_t*>(out);
+    for (std::int64_t j = 0; j < s.cols; ++j) codes[j] = narrow(values[j]);
+  } else if (s.accumulate) {
+    auto* const floats = reinterpret_cast<float*>(out);
+    for (std::int64_t j = 0; j < s.cols; ++j) floats[j] += values[j];
+  } else {
+    std::memcpy(out, values, static_cast<std::size_t>(s.cols) * sizeof(float));
+  }
+}
+
+[[maybe_unused]] void store_float(const Store& s) {
+  for (int row = 0; row < s.rows; ++row) {
+    const float* sums = static_cast<const float*>(s.sums) + row * kPanelRows;
+    alignas(64) float values[kPanelRows];
+    if (s.bias) {
+      for (std::int64_t j = 0; j < s.cols; ++j) values[j] = sums[j] + s.bias[j];
+      sums = values;
+    }
+    write_row(s, row, sums);
+  }
+}
+
+// In double up to the one rounding at the end, as the oracle computes it: the sums are exact integers, and so is the
+// product of two scales.
+[[maybe_unused]] void store_int8(const Store& s) {
+  for (int row = 0; row < s.rows; ++row) {
+    const auto* const sums = static_cast<const std::int32_t*>(s.sums) + row * kPanelRows;
+    const double x_scale = s.x_scales[row];
+    alignas(64) double values[kPanelRows];
+    for (int j = 0; j < kPanelRows; ++j)
+      values[j] = (s.offset ? sums[j] - s.offset[j] : sums[j]) * (x_scale * s.w_scales[j]);
+    if (s.bias)
+      for (std::int64_t j = 0; j < s.cols; ++j) values[j] += s.bias[j];
+    if (s.accumulate) {
+      auto* const out = reinterpret_cast<float*>(static_cast<char*>(s.out) + row * s.out_stride);
+      for (std::int64_t j = 0; j < s.cols; ++j) out[j] = static_cast<float>(out[j] + values[j]);
+      continue;
+    }
+    alignas(64) float rounded[kPanelRows];
+    for (int j = 0; j < kPanelRows; ++j) rounded[j] = static_cast<float>(values[j]);
+    write_row(s, row, rounded);
+  }
+}
+
+[[maybe_unused]] float convert_f32(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+  auto* const floats = static_cast<float*>(out);
+  if (x_bf16) {
+    const auto* const codes = static_cast<const std::uint16_t*>(x);
+    for (std::int64_t i = 0; i < n; ++i) floats[i] = widen(codes[i]);
+  } else {
+    std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof(float));
+  }
+  for (std::int64_t i = n; i < padded_n; ++i) floats[i] = 0;
+  return 1;
+}
+
+[[maybe_unused]] float convert_bf16(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+  auto* const codes = static_cast<std::uint16_t*>(out);
+  if (x_bf16) {
+    std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof *codes);
+  } else {
+    const auto* const floats = static_cast<const float*>(x);
+    for (std::int64_t i = 0; i < n; ++i) codes[i] = narrow(floats[i]);
+  }
+  for (std::int64_t i = n; i < padded_n; ++i) codes[i] = 0;
+  return 1;
+}
+
+// Symmetric per-token quantisation: scale = absmax / 127, q = x / scale to the nearest integer, ties to even, plus
+// `bias`. A row of zeros has scale 1.
+template <class T>
+float quantize(T* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n, int bias) {
+  const auto* const codes = static_cast<const std::uint16_t*>(x);
+  const auto* const floats = static_cast<const float*>(x);
+  std::uint32_t largest = 0;  // of the magnitudes' bits, which order as the magnitudes do
+  if (x_bf16) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::uint32_t magnitude = static_cast<std::uint32_t>(codes[i] & 0x7FFF) << 16;
+      largest = magnitude > largest ? magnitude : largest;
+    }
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::uint32_t magnitude = bits_of(floats[i]) & 0x7FFFFFFF;
+      largest = magnitude > largest ? magnitude : largest;
+    }
+  }
+  const float scale = largest == 0 ? 1.0f : float_of(largest) / 127.0f;
+  const auto code_of = [scale, bias](float value) {
+    float ratio = value / scale;
+    ratio = ratio < 127.0f ? ratio : 127.0f;
+    ratio = ratio > -127.0f ? ratio : -127.0f;
+    // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
+    return static_cast<T>(static_cast<std::int32_t>(bits_of(ratio + 0x1.8p23f) - 0x4B400000U) + bias);
+  };
+  if (x_bf16)
+    for (std::int64_t i = 0; i < n; ++i) out[i] = code_of(widen(codes[i]));
+  else
+    for (std::int64_t i = 0; i < n; ++i) out[i] = code_of(floats[i]);
+  for (std::int64_t i = n; i < padded_n; ++i) out[i] = static_cast<T>(bias);
+  return scale;
+}
+
+// The columns of each group of four in the order 0 2 1 3: kernels find the even and the odd bytes of a word at once.
+[[maybe_unused]] float convert_s16(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+  auto* const codes = static_cast<std::int16_t*>(out);
+  const float scale = quantize(codes, x, x_bf16, n, padded_n, 0);
+  for (std::int64_t i = 0; i < padded_n; i += 4) {
+    const std::int16_t second = codes[i + 1];
+    codes[i + 1] = codes[i + 2];
+    codes[i + 2] = second;
+  }
+  return scale;
+}
+
+[[maybe_unused]] float convert_u8(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+  return quantize(static_cast<std::uint8_t*>(out), x, x_bf16, n, padded_n, 128);
+}
+
+}  // namespace
+}  // namespace rl::cpu::linear

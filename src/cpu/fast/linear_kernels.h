@@ -1,0 +1,77 @@
+#pragma once
+// What linear.cpp's loops ask of an instruction set: a table of functions per weight format. A file per instruction set
+// fills tables in; this header has declarations only, as those files are compiled with flags of their own.
+//
+// All kernels read panel64 weights (quant/packed_weight.h): a `step` is one 256-byte line of 64 rows, `k_step` columns
+// wide. A tile is up to max_rows rows of x times one panel. Each output is one accumulator that walks K in order, step
+// by step: the bits of a row do not depend on the tile it is in.
+
+#include <cstdint>
+
+namespace rl::cpu::linear {
+
+inline constexpr std::int64_t kPanelRows = 64;
+inline constexpr std::int64_t kLineBytes = 256;
+inline constexpr int kMaxTileRows = 6;
+
+// The form in which a kernel reads x.
+enum class Input : std::uint8_t {
+  f32,
+  bf16,
+  s16,        // quantised per token to [-127, 127], with a scale; columns 0 2 1 3 of each four
+  u8_biased,  // the same plus 128. Row 0 is constant 128: its product, 128 times the sums of W's rows, is taken off
+              // again
+};
+
+struct Tile {
+  const void* panel;            // first line of these steps
+  const void* x;                // row 0 at the first step's columns
+  std::int64_t x_stride;        // bytes from row to row
+  std::int64_t steps;           // > 0
+  void* sums;                   // float or int32 [rows][64], 64-byte aligned
+  bool resume;                  // add to sums rather than start from zero
+  const void* prefetch;         // lines to fetch into the cache meanwhile, or null
+  std::int64_t prefetch_lines;  // at most `steps` of them
+};
+
+// The end of a tile: out = sums (* scales) (+ bias) (+ out).
+struct Store {
+  const void* sums;  // float or int32 [rows][64]
+  int rows;
+  std::int64_t cols;           // of this panel that exist, 1 .. 64
+  const float* bias;           // [cols], or null
+  const float* x_scales;       // int8: [rows], of the tokens
+  const float* w_scales;       // int8: [64], of this panel's rows
+  const std::int32_t* offset;  // u8_biased: [64], to be taken off the sums, else null
+  bool accumulate;
+  bool out_bf16;  // else f32
+  void* out;
+  std::int64_t out_stride;  // bytes
+};
+
+struct Kernels {
+  Input input;
+  int k_step;
+  void (*tile[kMaxTileRows])(const Tile&);  // tile[r - 1] takes r rows
+  void (*store)(const Store&);
+  // One row of x (n values, bf16 or else f32) in the form of `input`, padded with zeros to padded_n. Returns the scale
+  // of the quantised forms.
+  float (*convert)(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n);
+};
+
+// Null where the program was built for another processor family.
+extern const Kernels* const kAvx512Bf16;  // bf16 weights and x: vdpbf16ps
+extern const Kernels* const kAvx512Vnni;  // int8: vpdpbusd
+extern const Kernels* const kAvx512F32;   // the rest in float arithmetic
+extern const Kernels* const kAvx512WideBf16;
+extern const Kernels* const kAvx512F16;
+extern const Kernels* const kAvx2F32;
+extern const Kernels* const kAvx2Bf16;
+extern const Kernels* const kAvx2F16;
+extern const Kernels* const kAvx2Int8;
+extern const Kernels* const kPortableF32;
+extern const Kernels* const kPortableBf16;
+extern const Kernels* const kPortableF16;
+extern const Kernels* const kPortableInt8;
+
+}  // namespace rl::cpu::linear

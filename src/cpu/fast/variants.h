@@ -1,0 +1,18 @@
+#pragma once
+// The lists of variants of this room, best first; catalog.cpp joins each with cpu/ref's.
+
+#include <span>
+
+#include "ops/catalog.h"
+
+namespace rl::cpu {
+
+std::span<const ops::Variant<ops::LinearArgs>> linear_variants();
+std::span<const ops::Variant<ops::AttentionArgs>> attention_variants();
+std::span<const ops::Variant<ops::RmsNormArgs>> rms_norm_variants();
+std::span<const ops::Variant<ops::RopeAppendArgs>> rope_append_variants();
+std::span<const ops::Variant<ops::EmbedArgs>> embed_variants();
+std::span<const ops::Variant<ops::SiluMulArgs>> silu_mul_variants();
+std::span<const ops::Variant<ops::SampleArgs>> sample_variants();
+
+}  // namespace rl::cpu
