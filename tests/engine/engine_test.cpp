@@ -1,0 +1,247 @@
+// What the engine promises beside the right numbers: memory as planned, nothing allocated in a step, batches that do not
+// change anybody's tokens, failures that stay with their request.
+
+#include <cstring>
+#include <set>
+
+#include "engine/fixture.h"
+
+namespace rl::engine {
+namespace {
+
+using namespace literals;
+
+struct EngineTest : testing::Test {
+  TestBackend backend{false};
+  CountingResource memory{host_memory()};
+  Result<Golden> golden = Golden::open(folder_of("llama2"));
+
+  std::vector<TokenId> prompt(int n) { return golden->ids(fmt::format("len{}.input_ids", n)); }
+  std::vector<TokenId> greedy(int n) { return golden->ids(fmt::format("len{}.greedy_new_ids", n)); }
+  void SetUp() override { ASSERT_OK(golden); }
+};
+
+TEST_F(EngineTest, TheMemoryPlanIsWhatTheAllocatorCounts) {
+  for (const char* model : kFixtureModels)
+    for (const Precision precision : {Precision::f32, Precision::bf16})
+      for (const BucketPolicy* buckets : {&exact_buckets(), &power_of_two_buckets()}) {
+        CountingResource counted(host_memory());
+        ASSERT_VALUE(const auto engine,
+                     make_engine(model, *backend,
+                                 {.precision = precision, .max_context = 100, .max_seqs = 3, .buckets = buckets}, counted));
+        EXPECT_EQ(engine->memory_plan().total(), counted.live()) << model << "\n" << engine->memory_plan().table();
+        EXPECT_EQ(engine->memory_plan().pages, 6);  // 3 sequences of 2 pages
+      }
+}
+
+TEST_F(EngineTest, TheKvMemoryGivenIsTheKvMemoryTaken) {
+  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend, {.kv_memory = 1_MiB}, memory));
+  const Bytes kv = engine->memory_plan().of("kv pages"), page = {engine->kv_bytes_per_token().count * 64};
+  EXPECT_LE(kv, 1_MiB);
+  EXPECT_GT(kv + page, 1_MiB);
+}
+
+TEST_F(EngineTest, AStepAllocatesNothing) {
+  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend, {.max_context = 256, .max_seqs = 4, .step_tokens = 48}, memory));
+  const std::int64_t allocations = memory.allocations();
+  std::vector<Request> requests;
+  for (const int n : {1, 7, 64, 130}) requests.push_back({.prompt = prompt(n), .max_tokens = 32});
+  ASSERT_OK(run_all(*engine, requests));
+  ASSERT_OK(engine->score(prompt(130), [](std::int64_t, const TensorRef&) { return ok(); }));
+  EXPECT_EQ(memory.allocations(), allocations);
+}
+
+TEST_F(EngineTest, EveryAllocationThatFailsIsAnErrorWithoutALeak) {
+  std::int64_t n = 1;
+  for (;; ++n) {
+    CountingResource counted(host_memory());
+    FailingResource failing(counted, n);
+    const auto engine = make_engine("llama2", *backend, {.max_context = 64, .max_seqs = 1}, failing);
+    if (engine) break;
+    EXPECT_EQ(engine.error().kind, ErrorKind::out_of_memory);
+    EXPECT_NE(engine.error().what.find("kv pages"), std::string::npos) << "the plan is part of the message";
+    EXPECT_EQ(counted.live(), Bytes{0});
+    ASSERT_LT(n, 1000);
+  }
+  EXPECT_GT(n, 5);
+}
+
+// A request's tokens do not depend on what else is in the batch, nor on the batch's order.
+TEST_F(EngineTest, SameSeedSameTokensAloneAndAmongSevenOthers) {
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    ASSERT_VALUE(const auto engine, make_engine("llama2", *backend,
+                                                {.precision = precision, .max_context = 256, .max_seqs = 8, .step_tokens = 64}, memory));
+    const Request wanted{.prompt = prompt(64),
+                         .sampling = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1.1f, .seed = 42},
+                         .max_tokens = 48};
+    ASSERT_VALUE(const auto alone, run_all(*engine, {wanted}));
+    std::vector<Request> batch;
+    for (std::uint64_t i = 0; i < 7; ++i) {
+      Request other = wanted;
+      other.prompt = prompt(i % 2 ? 7 : 130);
+      other.sampling.seed = i;
+      batch.push_back(other);
+    }
+    batch.insert(batch.begin() + 4, wanted);
+    ASSERT_VALUE(const auto together, run_all(*engine, batch));
+    EXPECT_EQ(together[4], alone[0]) << name_of(precision);
+    EXPECT_NE(together[0], together[2]) << "other seeds, other tokens";
+    ASSERT_VALUE(const auto again, run_all(*engine, {wanted}));
+    EXPECT_EQ(again, alone);
+  }
+}
+
+TEST_F(EngineTest, APaddedBucketChangesNoToken) {
+  ASSERT_VALUE(const auto engine,
+               make_engine("llama2", *backend,
+                           {.precision = Precision::f32, .max_context = 256, .max_seqs = 6, .step_tokens = 40,
+                            .buckets = &power_of_two_buckets()},
+                           memory));
+  std::vector<Request> requests;
+  for (const int n : {7, 130, 64}) requests.push_back({.prompt = prompt(n), .max_tokens = 32});
+  ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
+  EXPECT_EQ(tokens, (std::vector{greedy(7), greedy(130), greedy(64)}));
+}
+
+TEST_F(EngineTest, ASequenceComputedAgainContinuesWithTheSameTokens) {
+  // Each sequence ends with 3 pages of 64 tokens; 5 pages hold the prompts, not both ends.
+  const Bytes page{2 * 3 * 4 * 16 * 64 * 4};
+  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend,
+                                              {.precision = Precision::f32,
+                                               .max_context = 256,
+                                               .max_seqs = 4,
+                                               .kv_memory = {4 * page.count}},
+                                              memory));
+  ASSERT_EQ(engine->memory_plan().pages, 4);
+  std::vector<Request> requests;
+  for (const int n : {64, 64, 64}) requests.push_back({.prompt = prompt(n), .max_tokens = 100});
+  ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
+  EXPECT_GT(engine->preemptions(), 0);
+  const auto expected = greedy(64);
+  for (const auto& got : tokens) {
+    ASSERT_EQ(got.size(), 100u);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin()));
+    EXPECT_EQ(got, tokens[0]);
+  }
+}
+
+// A model with NaN in one token's embedding: whoever uses it fails, and nobody else.
+class PoisonedToken final : public model::WeightSource {
+ public:
+  PoisonedToken(std::unique_ptr<model::WeightSource> source, TokenId token)
+      : source_(std::move(source)), token_(token) {}
+  const std::map<std::string, Info>& tensors() const override { return source_->tensors(); }
+  Result<TensorRef> rows(const std::string& name, std::int64_t first, std::int64_t n,
+                         std::vector<std::byte>& scratch) const override {
+    RL_ASSIGN(TensorRef rows, source_->rows(name, first, n, scratch));
+    if (name != "model.embed_tokens.weight" || token_ < first || token_ >= first + n) return rows;
+    const auto row_bytes = static_cast<std::size_t>(rows.shape[1] * size_of(rows.dtype));
+    std::vector<std::byte> copy(row_bytes * static_cast<std::size_t>(n));
+    std::memcpy(copy.data(), rows.data, copy.size());
+    std::memset(copy.data() + static_cast<std::size_t>(token_ - first) * row_bytes, 0xFF, row_bytes);
+    scratch = std::move(copy);
+    rows.data = scratch.data();
+    return rows;
+  }
+
+ private:
+  std::unique_ptr<model::WeightSource> source_;
+  TokenId token_;
+};
+
+TEST_F(EngineTest, LogitsThatAreNotNumbersEndTheirRequestAlone) {
+  ASSERT_VALUE(model::ModelSource source, model::find_model(folder_of("llama2")));
+  std::vector<TokenId> clean = prompt(7);
+  TokenId poisoned = 0;
+  const auto used = [&](TokenId id) {
+    const auto new_ids = greedy(7);
+    return std::count(clean.begin(), clean.end(), id) + std::count(new_ids.begin(), new_ids.end(), id) > 0;
+  };
+  while (used(poisoned)) ++poisoned;
+  source.weights = std::make_unique<PoisonedToken>(std::move(source.weights), poisoned);
+  ASSERT_VALUE(const auto engine,
+               Engine::make(source, *backend, memory, {.precision = Precision::f32, .max_context = 128, .max_seqs = 2}));
+  ASSERT_VALUE(const RequestId bad, engine->submit({.prompt = {1, poisoned, 2}, .max_tokens = 32}));
+  ASSERT_VALUE(const RequestId good, engine->submit({.prompt = clean, .max_tokens = 32}));
+  std::vector<TokenId> tokens;
+  bool failed = false;
+  while (!engine->idle()) {
+    ASSERT_VALUE(const auto events, engine->step());
+    for (const TokenEvent& event : events) {
+      if (event.request == bad) {
+        EXPECT_EQ(event.finished, FinishReason::error);
+        EXPECT_EQ(event.token, -1);
+        failed = true;
+      }
+      if (event.request == good) tokens.push_back(event.token);
+    }
+  }
+  EXPECT_TRUE(failed);
+  EXPECT_EQ(tokens, greedy(7));
+  // Its pages were used by nobody since: the next request gets them, NaN and all, and is not touched.
+  ASSERT_VALUE(const auto after, run_all(*engine, {{.prompt = clean, .max_tokens = 32}}));
+  EXPECT_EQ(after[0], greedy(7));
+}
+
+TEST_F(EngineTest, AForcedVariantIsUsedOrRefusedByName) {
+  const auto with = [&](std::map<std::string, std::string> force) {
+    return make_engine("llama2", *backend, {.max_context = 128, .max_seqs = 1, .force = std::move(force)}, memory);
+  };
+  const std::string naive = (*backend).catalog.attention.back().name;
+  ASSERT_VALUE(const auto engine, with({{"attention", naive}}));
+  ASSERT_OK(run_all(*engine, {{.prompt = prompt(7), .max_tokens = 2}}));
+  const std::vector<std::string> path = engine->path();
+  EXPECT_EQ(std::count(path.begin(), path.end(), "attention: " + naive), 1);
+  EXPECT_TRUE(std::is_sorted(path.begin(), path.end()));
+
+  const auto no_op = with({{"attn", naive}});
+  ASSERT_FALSE(no_op);
+  EXPECT_EQ(no_op.error().rule, "force.op");
+  const auto no_variant = with({{"attention", "attention/none"}});
+  ASSERT_FALSE(no_variant);
+  EXPECT_EQ(no_variant.error().kind, ErrorKind::usage);
+  EXPECT_NE(no_variant.error().expected.find(naive), std::string::npos);
+}
+
+TEST_F(EngineTest, BadOptionsAndRequestsAreRefusedByRule) {
+  const auto rule = [&](const EngineOptions& options) {
+    const auto engine = make_engine("llama2", *backend, options, memory);
+    return engine ? std::string("accepted") : engine.error().rule;
+  };
+  EXPECT_EQ(rule({.max_context = 513}), "engine.max_context");
+  EXPECT_EQ(rule({.max_context = -1}), "engine.max_context");
+  EXPECT_EQ(rule({.max_seqs = 0}), "engine.max_seqs");
+  EXPECT_EQ(rule({.max_seqs = 16, .step_tokens = 15}), "engine.step_tokens");
+  EXPECT_EQ(rule({.kv_memory = {100}}), "engine.kv_memory");
+
+  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend, {.max_context = 128, .max_seqs = 1}, memory));
+  const auto refused = [&](const Request& request) {
+    const auto id = engine->submit(request);
+    return id ? std::string("accepted") : id.error().rule;
+  };
+  EXPECT_EQ(refused({.prompt = {320}}), "request.token_id");
+  EXPECT_EQ(refused({.prompt = {-1}}), "request.token_id");
+  EXPECT_EQ(refused({.prompt = {}}), "request.empty_prompt");
+  EXPECT_EQ(refused({.prompt = {1}, .sampling = {.temperature = -1}}), "sampling.temperature");
+  EXPECT_EQ(refused({.prompt = {1}, .sampling = {.top_p = std::nanf("")}}), "sampling.top_p");
+  EXPECT_EQ(refused({.prompt = {1}, .sampling = {.repetition_penalty = 0}}), "sampling.repetition_penalty");
+  EXPECT_TRUE(engine->idle());
+  EXPECT_EQ(engine->score({}, nullptr).error().rule, "score.length");
+  const TokenId outside[] = {5, 320};
+  EXPECT_EQ(engine->score(outside, nullptr).error().rule, "request.token_id");
+}
+
+TEST_F(EngineTest, AStepIsOneListOfVariantsThatTheCertificateNames) {
+  ASSERT_VALUE(const auto engine, make_engine("qwen3", *backend, {.max_context = 64, .max_seqs = 1}, memory));
+  EXPECT_TRUE(engine->path().empty());
+  ASSERT_OK(run_all(*engine, {{.prompt = {1, 2, 3}, .max_tokens = 2}}));
+  std::set<std::string> sites;
+  for (const std::string& line : engine->path()) sites.insert(line.substr(0, line.find('/')));
+  for (const char* site : {"embed: embed", "attention_norm: rms_norm", "qkv: linear", "qkv: rope_append",
+                           "attention: attention", "attention_out: linear", "gate_up: linear", "gate_up: silu_mul",
+                           "down: linear", "final_norm: rms_norm", "head: linear", "sample: sample"})
+    EXPECT_TRUE(sites.contains(site)) << site;
+}
+
+}  // namespace
+}  // namespace rl::engine
