@@ -23,6 +23,8 @@ class FileView {
   const std::string& name() const { return name_; }
   std::span<const std::byte> bytes() const { return bytes_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  // Whether the bytes are those of a file that somebody may change; they are fixed otherwise.
+  bool mapped() const { return descriptor_ >= 0; }
   // Copies bytes [offset, offset + out.size()), which lie inside bytes(), to `out`. A mapped file is read with pread:
   // if it was cut short since, or the disk fails, that is an error (io) here, but a SIGBUS for a reader of bytes().
   Status read(std::int64_t offset, std::span<std::byte> out) const;

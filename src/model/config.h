@@ -37,7 +37,8 @@ struct ModelConfig {
   bool qk_norm = false;   // Qwen3
   std::optional<TokenId> bos;
   std::vector<TokenId> eos;
-  std::string declared_dtype;  // "bfloat16" or empty; informational: each tensor's own type counts
+  std::string declared_dtype;         // "bfloat16" or empty; informational: each tensor's own type counts
+  std::vector<std::string> warnings;  // what is odd in the file but changes nothing here: for the log
 
   std::int64_t parameters() const;  // of the weights, a tied head once
 };
@@ -45,6 +46,18 @@ struct ModelConfig {
 // Reads config.json (and generation_config.json for end tokens, if present). Errors: invalid_input with rule, field and
 // offset; unsupported for a family or a field value that would change the result and is not implemented, by name.
 Result<ModelConfig> read_config(const FileSet& files);
+
+// Sizes that no weights can have, or that no engine could hold: what a generated or edited config is checked for, and
+// read_config too. Errors: invalid_input with rule config.* and the field's name.
+Status check_config(const ModelConfig& config);
+
+// config.json in the spelling of transformers 4, which 5 and other engines read as well.
+std::string write_config(const ModelConfig& config);
+
+// Angle per position of each pair of elements (i, i + head_dim/2), [head_dim / 2]: theta^(-2i/head_dim), scaled as the
+// config asks. linear: Chen et al., "Extending context window ... via positional interpolation", 2023. llama3: the
+// formula of Llama 3.1's reference code (`apply_scaling`), as in transformers' modeling_rope_utils.
+std::vector<double> rope_frequencies(const ModelConfig& config);
 
 // cos and sin tables [positions, head_dim / 2], angles computed in double.
 struct RopeTables {

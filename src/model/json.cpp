@@ -414,7 +414,9 @@ std::string_view name_of(Type type) {
 }
 
 Result<Document> Document::parse(const FileView& file, const Limits& limits) {
-  return parse(file.name(), std::string(file.text()), 0, limits);
+  std::string text(file.bytes().size(), '\0');
+  RL_TRY(file.read(0, std::as_writable_bytes(std::span(text))));
+  return parse(file.name(), std::move(text), 0, limits);
 }
 
 Result<Document> Document::parse(std::string file_name, std::string text, std::int64_t base, const Limits& limits) {

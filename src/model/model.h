@@ -25,11 +25,13 @@ class WeightSource {
   struct Info {
     DType dtype = DType::f32;
     std::vector<std::int64_t> shape;
+    std::string stored;    // the file's word for the type: "BF16"
+    bool readable = true;  // false: a type that DType does not have ("F4"); rows() refuses it by name
   };
   virtual const std::map<std::string, Info>& tensors() const = 0;
-  // Rows [first, first + n) of a tensor of rank 1 (rows of one element) or 2, contiguous, host memory. A mapped
-  // checkpoint returns a view into the file if it is aligned for its type; otherwise the rows are made in `scratch`,
-  // which must outlive the view.
+  // Rows [first, first + n) of a tensor of rank 1 (rows of one element) or 2, contiguous, host memory: a view
+  // into bytes that cannot change (an embedded checkpoint's), otherwise made in `scratch`, which must outlive the view.
+  // Errors: invalid_input for an unknown tensor, a range outside it, or another rank; unsupported for its type; io.
   virtual Result<TensorRef> rows(const std::string& name, std::int64_t first, std::int64_t n,
                                  std::vector<std::byte>& scratch) const = 0;
 };
