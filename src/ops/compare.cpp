@@ -5,20 +5,29 @@
 namespace rl::ops {
 namespace {
 
-// Calls f(offset in elements) for each element in row-major order.
-template <class F>
-void for_each_offset(const TensorRef& t, F&& f) {
-  const std::int64_t n = t.elements();
-  std::int64_t index[TensorRef::kMaxRank] = {}, offset = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    f(offset);
-    for (int d = t.rank - 1; d >= 0; --d) {
-      offset += t.strides[d];
-      if (++index[d] < t.shape[d]) break;
-      offset -= t.strides[d] * t.shape[d];
-      index[d] = 0;
-    }
+// Offsets of the subset's elements, row-major.
+std::vector<std::int64_t> offsets_of(const TensorRef& t, const Subset& subset) {
+  std::vector<std::int64_t> cols(1, 0), all;
+  for (int d = 1; d < t.rank; ++d) {
+    std::vector<std::int64_t> finer;
+    for (const std::int64_t offset : cols)
+      for (std::int64_t i = 0; i < t.shape[d]; ++i) finer.push_back(offset + i * t.strides[d]);
+    cols = std::move(finer);
   }
+  const auto add_row = [&](std::int64_t row) {
+    if (subset.cols.empty()) {
+      for (const std::int64_t offset : cols) all.push_back(row * t.strides[0] + offset);
+    } else {
+      for (const std::int64_t col : subset.cols)
+        all.push_back(row * t.strides[0] + cols[static_cast<std::size_t>(col)]);
+    }
+  };
+  if (subset.rows.empty()) {
+    for (std::int64_t row = 0; row < (t.rank > 0 ? t.shape[0] : 1); ++row) add_row(row);
+  } else {
+    for (const std::int64_t row : subset.rows) add_row(row);
+  }
+  return all;
 }
 
 // How far out is from ref in tolerances: 0 is exact, above 1 (or not a number) is wrong.
@@ -32,8 +41,14 @@ double excess(double out, double ref, double tolerance) {
 }  // namespace
 
 Comparison compare(const TensorRef& out, std::span<const double> ref, std::span<const double> tolerance) {
-  Comparison result{.elements = out.data ? out.elements() : 0};
-  const auto n = static_cast<std::size_t>(result.elements);
+  return compare(out, {}, ref, tolerance);
+}
+
+Comparison compare(const TensorRef& out, const Subset& subset, std::span<const double> ref,
+                   std::span<const double> tolerance) {
+  const std::vector<std::int64_t> offsets = out.data ? offsets_of(out, subset) : std::vector<std::int64_t>();
+  const std::size_t n = offsets.size();
+  Comparison result{.elements = static_cast<std::int64_t>(n)};
   if (n == 0 || ref.size() != n || (tolerance.size() != n && tolerance.size() != 1)) {
     result.failures = std::max<std::int64_t>(result.elements, 1);
     result.relative_error = std::numeric_limits<double>::infinity();
@@ -42,9 +57,8 @@ Comparison compare(const TensorRef& out, std::span<const double> ref, std::span<
   }
   double worst = -1, error_squares = 0, ref_squares = 0;
   bool worst_failed = false, finite = true;
-  std::size_t i = 0;
-  for_each_offset(out, [&](std::int64_t offset) {
-    const double got = load_element(out.dtype, out.data, offset), expected = ref[i];
+  for (std::size_t i = 0; i < n; ++i) {
+    const double got = load_element(out.dtype, out.data, offsets[i]), expected = ref[i];
     const double allowed = tolerance.size() == 1 ? tolerance[0] : tolerance[i];
     const bool good = std::abs(got - expected) <= allowed || (std::isinf(expected) && got == expected);
     result.failures += good ? 0 : 1;
@@ -60,8 +74,7 @@ Comparison compare(const TensorRef& out, std::span<const double> ref, std::span<
     finite = finite && std::isfinite(got) && std::isfinite(expected);
     error_squares += (got - expected) * (got - expected);
     ref_squares += expected * expected;
-    ++i;
-  });
+  }
   result.passed = result.failures == 0;
   const double norm = error_squares == 0 ? 0 : std::sqrt(error_squares / ref_squares);
   result.relative_error = finite ? norm : std::numeric_limits<double>::infinity();

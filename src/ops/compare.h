@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/values.h"
 #include "tensor/tensor.h"
 
 namespace rl::ops {
@@ -22,8 +23,12 @@ struct Comparison {
   std::string message() const;
 };
 
-// out: f32, bf16 or f16, any strides, compared in row-major order with ref and tolerance [elements] (tolerance of one
-// element: the same for all). Empty input does not pass.
+// out: a floating-point type, any strides, compared in row-major order with ref and tolerance [elements] (tolerance of
+// one element: the same for all). Empty input does not pass.
 Comparison compare(const TensorRef& out, std::span<const double> ref, std::span<const double> tolerance);
+
+// The same for a subset of out's rows and columns, which ref and tolerance hold.
+Comparison compare(const TensorRef& out, const Subset& subset, std::span<const double> ref,
+                   std::span<const double> tolerance);
 
 }  // namespace rl::ops

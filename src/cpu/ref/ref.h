@@ -4,23 +4,17 @@
 // the terms. Results are doubles in host memory, also for a chosen subset, so that large shapes can be checked.
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
+#include "base/ids.h"
 #include "ops/catalog.h"
+#include "ops/compare.h"
+#include "ops/values.h"
 
 namespace rl::cpu::ref {
 
-struct Values {
-  std::vector<double> value;  // row-major
-  std::vector<double>
-      abs_terms;  // per element, the sum of |term| of the accumulations that made it (its rounding scale)
-};
-
-// Subsets: indices to compute; empty means all.
-struct Subset {
-  std::vector<std::int64_t> rows, cols;
-};
+using ops::Subset;
+using ops::Values;
 
 Values embed(const ops::EmbedArgs& args);
 Values rms_norm(const ops::RmsNormArgs& args);
@@ -29,9 +23,13 @@ struct RopeAppended {
   Values q, k, v;  // [tokens, heads * head_dim], [tokens, kv_heads * head_dim] twice
 };
 RopeAppended rope_append(const ops::RopeAppendArgs& args);  // writes nothing
+// tokens.rows: which; by default those of the sequences, padding tokens left out. A row's cols are all computed.
 Values attention(const ops::AttentionArgs& args, const Subset& tokens = {});
 Values silu_mul(const ops::SiluMulArgs& args);
 std::vector<TokenId> sample(const ops::SampleArgs& args);
+
+// An output of attention at the chosen tokens against the above, within its tolerance: ops::Oracle's function.
+ops::Comparison check_attention(const ops::AttentionArgs& args, const std::vector<std::int64_t>& tokens);
 
 // Variants that compute through the functions above and store rounded results: the last entry of every CPU list.
 const ops::Catalog& catalog();

@@ -1,0 +1,102 @@
+#include "cpu/ref/ref.h"
+#include "ops/tolerance.h"
+#include "tensor/element.h"
+
+namespace rl::cpu::ref {
+namespace {
+
+// The keys that one query sees, [first, end) of its sequence.
+struct View {
+  std::int64_t sequence = 0, first = 0, end = 0;
+};
+
+View view_of(const ops::AttentionArgs& args, std::int64_t token) {
+  const auto* cu_q = args.index.cu_q.as<const std::int32_t>();
+  const auto* kv_len = args.index.kv_len.as<const std::int32_t>();
+  std::int64_t s = 0;
+  while (token >= cu_q[s + 1]) RL_CHECK(++s < args.index.kv_len.shape[0]);
+  const std::int64_t position = kv_len[s] - (cu_q[s + 1] - token);
+  RL_CHECK(position >= 0);
+  View view{.sequence = s, .first = 0, .end = args.causal ? position + 1 : kv_len[s]};
+  if (args.window > 0) view.first = std::max<std::int64_t>(0, view.end - args.window);
+  return view;
+}
+
+// Row `position` of a sequence in the pages of one kv head: index of its first element.
+std::int64_t row_offset(const ops::AttentionArgs& args, const TensorRef& pages, std::int64_t sequence,
+                        std::int64_t position, std::int64_t kv_head) {
+  const std::int64_t kv_heads = pages.shape[1], page_tokens = pages.shape[2], head_dim = pages.shape[3];
+  const TensorRef& table = args.index.page_table;
+  const std::int64_t page = table.as<const std::int32_t>()[sequence * table.shape[1] + position / page_tokens];
+  RL_CHECK(page >= 0 && page < pages.shape[0]);
+  return ((page * kv_heads + kv_head) * page_tokens + position % page_tokens) * head_dim;
+}
+
+void add_head(Values& values, const ops::AttentionArgs& args, std::int64_t token, std::int64_t head, const View& view) {
+  const std::int64_t head_dim = args.q.shape[2], group = args.q.shape[1] / args.kv.k.shape[1];
+  const std::int64_t q = token * args.q.strides[0] + head * head_dim;
+  const auto keys = static_cast<std::size_t>(view.end - view.first), dims = static_cast<std::size_t>(head_dim);
+  const double scale = static_cast<double>(args.scale);
+
+  std::vector<double> score(keys), score_abs(keys);
+  for (std::size_t j = 0; j < keys; ++j) {
+    const std::int64_t k =
+        row_offset(args, args.kv.k, view.sequence, view.first + static_cast<std::int64_t>(j), head / group);
+    for (std::int64_t i = 0; i < head_dim; ++i) {
+      const double term =
+          load_element(args.q.dtype, args.q.data, q + i) * load_element(args.kv.k.dtype, args.kv.k.data, k + i);
+      score[j] += scale * term;
+      score_abs[j] += scale * std::abs(term);
+    }
+  }
+  const double largest = *std::max_element(score.begin(), score.end());
+  double sum = 0;
+  for (const double s : score) sum += std::exp(s - largest);
+
+  std::vector<double> value(dims), abs_terms(dims), score_terms(dims), squares(dims);
+  double weighted = 0, weight_squares = 0;
+  for (std::size_t j = 0; j < keys; ++j) {
+    const double p = std::exp(score[j] - largest) / sum;
+    const double error = p * (score_abs[j] + std::abs(score[j] - largest) + 1);
+    weighted += error;
+    weight_squares += p * p;
+    const std::int64_t v =
+        row_offset(args, args.kv.v, view.sequence, view.first + static_cast<std::int64_t>(j), head / group);
+    for (std::size_t i = 0; i < dims; ++i) {
+      const double element = load_element(args.kv.v.dtype, args.kv.v.data, v + static_cast<std::int64_t>(i));
+      value[i] += p * element;
+      abs_terms[i] += p * std::abs(element);
+      score_terms[i] += error * std::abs(element);
+      squares[i] += p * p * element * element;
+    }
+  }
+  for (std::size_t i = 0; i < dims; ++i) {
+    values.value.push_back(value[i]);
+    values.abs_terms.push_back(abs_terms[i]);
+    values.score_terms.push_back(score_terms[i] + std::abs(value[i]) * weighted);
+    values.root_terms.push_back(std::sqrt(squares[i]) + std::abs(value[i]) * std::sqrt(weight_squares));
+  }
+}
+
+}  // namespace
+
+Values attention(const ops::AttentionArgs& args, const Subset& tokens) {
+  Values values;
+  std::vector<std::int64_t> chosen = tokens.rows;
+  if (chosen.empty()) {
+    const std::int64_t in_use = args.index.cu_q.as<const std::int32_t>()[args.index.kv_len.shape[0]];
+    for (std::int64_t t = 0; t < in_use; ++t) chosen.push_back(t);
+  }
+  for (const std::int64_t token : chosen) {
+    const View view = view_of(args, token);
+    for (std::int64_t head = 0; head < args.q.shape[1]; ++head) add_head(values, args, token, head, view);
+  }
+  return values;
+}
+
+ops::Comparison check_attention(const ops::AttentionArgs& args, const std::vector<std::int64_t>& tokens) {
+  const Values ref = attention(args, {.rows = tokens});
+  return ops::compare(args.out, {.rows = tokens}, ref.value, ops::tolerance(args, ref));
+}
+
+}  // namespace rl::cpu::ref

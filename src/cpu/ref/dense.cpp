@@ -1,0 +1,130 @@
+// embed, rms_norm, linear, silu_mul.
+
+#include <numeric>
+
+#include "cpu/ref/ref.h"
+#include "cpu/ref/weight.h"
+#include "num/int8.h"
+
+namespace rl::cpu::ref {
+namespace {
+
+void add(Values& values, double value, double abs_terms) {
+  values.value.push_back(value);
+  values.abs_terms.push_back(abs_terms);
+}
+
+std::vector<std::int64_t> all_or(const std::vector<std::int64_t>& subset, std::int64_t n) {
+  if (!subset.empty()) return subset;
+  std::vector<std::int64_t> all(static_cast<std::size_t>(n));
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+// Row `row` of x as doubles.
+std::vector<double> row_of(const TensorRef& x, std::int64_t row) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < x.shape[1]; ++i)
+    values.push_back(load_element(x.dtype, x.data, row * x.strides[0] + i * x.strides[1]));
+  return values;
+}
+
+struct QuantizedRow {
+  float scale = 0;
+  std::vector<std::int32_t> q;
+};
+
+// num/int8.h
+QuantizedRow quantized(const std::vector<double>& x) {
+  std::uint32_t absmax = 0;
+  for (const double v : x) absmax = std::max(absmax, num::magnitude_bits(static_cast<float>(v)));
+  QuantizedRow row{.scale = num::int8_scale(absmax)};
+  for (const double v : x) row.q.push_back(num::quantize_int8(static_cast<float>(v), row.scale));
+  return row;
+}
+
+// float(acc) * scale * w_scale, + bias, + the old output: as num/int8.h rounds them.
+void add_int8_product(Values& values, const QuantizedRow& x, const quant::PackedWeight& w, std::int64_t row,
+                      const float* bias, const float* old) {
+  std::int32_t acc = 0;
+  for (std::size_t i = 0; i < x.q.size(); ++i)
+    acc += x.q[i] * static_cast<std::int32_t>(element(w, row, static_cast<std::int64_t>(i)));
+  float value = num::int8_product(acc, x.scale, w.scales[row]);
+  float terms = std::abs(value);
+  if (bias) value += *bias, terms += std::abs(*bias);
+  if (old) value += *old, terms += std::abs(*old);
+  add(values, static_cast<double>(value), static_cast<double>(terms));
+}
+
+}  // namespace
+
+Values embed(const ops::EmbedArgs& args) {
+  Values values;
+  for (std::int64_t t = 0; t < args.ids.shape[0]; ++t) {
+    const std::int64_t id = args.ids.as<const std::int32_t>()[t];
+    RL_CHECK(id >= 0 && id < args.table.rows);
+    const double scale = args.table.scales ? static_cast<double>(args.table.scales[id]) : 1;
+    for (std::int64_t i = 0; i < args.table.cols; ++i) {
+      const double value = element(args.table, id, i) * scale;
+      add(values, value, std::abs(value));
+    }
+  }
+  return values;
+}
+
+Values rms_norm(const ops::RmsNormArgs& args) {
+  Values values;
+  const std::int64_t rows = args.out.shape[0], hidden = args.x.shape[1];
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const std::vector<double> x = row_of(args.x, args.rows ? args.rows.as<const std::int32_t>()[i] : i);
+    double squares = 0;
+    for (const double v : x) squares += v * v;
+    const double root = std::sqrt(squares / static_cast<double>(hidden) + static_cast<double>(args.eps));
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      const double value = x[k] / root * static_cast<double>(args.weight.as<const float>()[k]);
+      add(values, value, std::abs(value));
+    }
+  }
+  return values;
+}
+
+Values linear(const ops::LinearArgs& args, const Subset& subset) {
+  Values values;
+  const quant::PackedWeight& w = args.weight;
+  const std::vector<std::int64_t> outputs = all_or(subset.cols, w.rows);
+  const float* bias = args.bias ? args.bias.as<const float>() : nullptr;
+  for (const std::int64_t t : all_or(subset.rows, args.x.shape[0])) {
+    const std::vector<double> x = row_of(args.x, t);
+    const float* old = args.accumulate ? args.out.as<const float>() + t * w.rows : nullptr;
+    const QuantizedRow q = w.format == quant::Format::int8 ? quantized(x) : QuantizedRow{};
+    for (const std::int64_t r : outputs) {
+      if (w.format == quant::Format::int8) {
+        add_int8_product(values, q, w, r, bias ? bias + r : nullptr, old ? old + r : nullptr);
+        continue;
+      }
+      double sum = 0, terms = 0;
+      const auto accumulate = [&](double term) { sum += term, terms += std::abs(term); };
+      for (std::size_t i = 0; i < x.size(); ++i) accumulate(x[i] * element(w, r, static_cast<std::int64_t>(i)));
+      if (bias) accumulate(static_cast<double>(bias[r]));
+      if (old) accumulate(static_cast<double>(old[r]));
+      add(values, sum, terms);
+    }
+  }
+  return values;
+}
+
+Values silu_mul(const ops::SiluMulArgs& args) {
+  Values values;
+  const std::int64_t ffn = args.out.shape[1];
+  for (std::int64_t t = 0; t < args.out.shape[0]; ++t) {
+    const std::vector<double> row = row_of(args.gate_up, t);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(ffn); ++i) {
+      const double gate = row[i], up = row[i + static_cast<std::size_t>(ffn)];
+      const double value = gate / (1 + std::exp(-gate)) * up;
+      add(values, value, (1 + std::abs(gate)) * std::abs(value));
+    }
+  }
+  return values;
+}
+
+}  // namespace rl::cpu::ref
