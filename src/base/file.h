@@ -55,9 +55,8 @@ class FileSet {
   virtual bool exists(std::string_view file) const = 0;
   // Maps large files; errors as map_file.
   virtual Result<FileView> open(std::string_view file) const = 0;
-  // Whether `file`, a name that a file of the set contains, leads outside of it: by its path or through a symbolic
-  // link.
-  virtual bool leads_outside(std::string_view file) const = 0;
+  // Whether a name that a file of the set mentions leads out of it, by its path or through a symbolic link.
+  virtual bool leads_outside(std::string_view) const { return false; }
 };
 
 std::unique_ptr<FileSet> folder_files(std::filesystem::path folder);
