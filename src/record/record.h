@@ -34,6 +34,7 @@ struct Metric {
   Timing timing = Timing::none;
   Stop stop = Stop::none;
   int warmup = 0;               // iterations before the first sample
+  int inner = 1;                // repetitions within a sample, which is the time of one of them
   int discarded = 0;            // samples dropped, with the reason in Row::validity.reasons
   int outliers = 0;             // samples beyond 3 scaled median absolute deviations; kept
   std::vector<double> samples;  // every one, in the order taken; empty for counted quantities

@@ -20,8 +20,10 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
-  // Makes the run known. begin() once; append() after each finished experiment; finish() at the end. Each is one
-  // transaction.
+  // Makes the run known. begin() once; append() after each finished experiment (again: replaces it); finish() at the
+  // end. Each is one transaction. append() and finish() also keep what changed in the run's own fields. Errors: io;
+  // timeout if another process writes for longer than 10 s; invalid_input for an id that is known (begin) or is not
+  // (the others).
   Status begin(const Run& run);
   Status append(const Run& run, const Experiment& experiment);
   Status finish(const Run& run);
