@@ -17,7 +17,7 @@ namespace rl::measure {
 struct Plan {
   record::Timing timing = record::Timing::hot;
   int warmup = 2;             // iterations at least, not timed
-  Seconds warmup_time{0.02};  // and at least this long
+  Seconds warmup_time{0.02};  // and at least this long (but no longer than the timeout)
   int min_samples = 10;
   int max_samples = 2000;
   Seconds min_time{0.1};  // of all samples together
@@ -28,28 +28,38 @@ struct Plan {
 };
 
 // One thing to time. `prepare` runs before each sample outside the timed part (e.g. to evict inputs); `run` does the
-// work and returns when it is done (a GPU's work: enqueued and synchronised by `run`).
+// work and returns when it is done (a GPU's work: enqueued and synchronised by `run`). A task without `prepare` that
+// takes less than 20 us is repeated within each sample, so that the clock's resolution and cost do not show; samples
+// are per repetition all the same (Metric::inner says how many).
 struct Task {
   std::string name;
   std::function<Status()> run;
   std::function<Status()> prepare;  // may be empty
 };
 
-// Times one task. The metric is named "time", in seconds, with samples, interval, stop reason. Errors: the task's.
+// Times one task. The metric is named "time", in seconds, with samples, interval, stop reason. Errors: the task's;
+// internal ("measure.zero_time") if the clock does not advance while it runs.
 Result<record::Metric> run(const Plan& plan, const Task& task);
 
-// Times two tasks interleaved ABBA, so that drift hits both alike.
+// Times two tasks interleaved ABBA, so that drift hits both alike. The plan's times and counts are per task. Sampling
+// ends when the interval of the ratio is within the target and the verdict is decided; see docs/measuring.md.
 struct PairResult {
   record::Metric a, b;
-  record::Comparison comparison;  // a is the baseline
+  record::Comparison comparison;  // a is the baseline; named after the tasks
 };
 Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b);
 
-// Samples a function that returns the quantity itself, e.g. a throughput. Same stop rules.
+// Samples a function that returns the quantity itself, e.g. a throughput. Same stop rules. Errors: the function's;
+// internal ("measure.not_finite") for a NaN or an infinity.
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,
                                   const std::function<Result<double>()>& sample);
 
-// Derived metrics keep the samples: every sample s becomes amount / s (a rate) or s / amount (a cost).
+// A derived metric keeps the samples: every sample s becomes amount / s. Value and interval follow the same way, so
+// that rate * time = amount holds for what is shown.
 record::Metric rate_of(const record::Metric& time, std::string name, std::string unit, double amount);
+
+// What a reader of the metric should know, for Validity::warnings: sampling ended before the interval was within the
+// target, few samples, many outliers, a trend over the run. Empty if there is nothing.
+std::vector<std::string> warnings_of(const Plan& plan, const record::Metric& metric);
 
 }  // namespace rl::measure

@@ -11,17 +11,31 @@
 namespace rl::measure {
 
 double median(std::span<const double> values);  // NaN if empty
+// Linear between order statistics (type 7 of Hyndman & Fan 1996), 0 <= p <= 1; NaN if empty.
 double quantile(std::span<const double> values, double p);
 std::optional<double> relative_noise(std::span<const double> values);  // sd / mean; absent below 5 values
 int count_outliers(std::span<const double> values);                    // beyond 3 scaled median absolute deviations
 
+// Lag-1 autocorrelation, corrected for its small-sample bias; within [0, 0.95]; 0 below 4 values.
+double autocorrelation(std::span<const double> values);
+
 // 95% interval of the median of samples taken in sequence. Holds its level under drift and autocorrelation, as timings
-// have them (moving-block bootstrap; the block length comes from the samples).
+// have them (moving-block bootstrap; the block length comes from the samples). From 2 to 5 samples no 95% interval
+// exists without assuming a distribution: it is then [min, max], which covers with 1 - 2^(1-n). NaN below 2.
 record::Interval median_ci95(std::span<const double> values, std::uint64_t seed);
 
-// Ratio of two interleaved series a[i], b[i] (pair i taken side by side): its estimate and interval, and the verdict
-// against the smallest effect that counts. `better` says whether larger values are better; ratio > 1 means b is better.
+// Ratio of two interleaved series a[i], b[i] (pair i taken side by side, in the order AB BA AB BA): its estimate and
+// interval, and the verdict against the smallest effect that counts. `better` says whether larger values are better
+// (lower is taken for neither); ratio > 1 means b is better. Two neighbouring pairs make one unit (ABBA), in which a
+// linear drift cancels. Sizes must be equal; values must be positive and finite. Below 3 units there is no interval
+// (0 to infinity; ratio NaN where nothing can be compared) and the verdict is inconclusive.
+//   same          the 95% interval lies within 1/(1+smallest_effect) .. 1+smallest_effect
+//   better/worse  the estimate is at least smallest_effect away from 1, and 1 is outside the verdict interval, whose
+//                 error is spent over repeated looks so that at most 0.5% of equal pairs ever get this verdict, however
+//                 often it was asked for while samples came in
+//   inconclusive  all else
+// Deterministic: no resampling.
 record::Comparison compare_pairs(std::span<const double> a, std::span<const double> b, record::Better better,
-                                 double smallest_effect, std::uint64_t seed);
+                                 double smallest_effect);
 
 }  // namespace rl::measure
