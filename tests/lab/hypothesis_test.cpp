@@ -22,10 +22,12 @@ TEST(Hypothesis, OutcomeFollowsTheAlgebraAtEveryBoundary) {
   };
   const Interval expected{2, 4};
   const Case cases[] = {
-      {{1.0, 1.999}, Outcome::refuted},  {{1.0, 2.0}, Outcome::inconclusive},  // b = lo: not below
-      {{1.0, 5.0}, Outcome::inconclusive}, {{1.999, 2.1}, Outcome::inconclusive}, {{2.0, 2.1}, Outcome::holds},  // a = lo
-      {{2.0, 9.0}, Outcome::holds},      {{3.0, 3.0}, Outcome::holds},         {{4.0, 5.0}, Outcome::holds},  // a = hi
-      {{4.001, 5.0}, Outcome::exceeds},  {{-kInfinity, kInfinity}, Outcome::inconclusive},
+      {{1.0, 1.999}, Outcome::refuted},    {{1.0, 2.0}, Outcome::inconclusive},  // b = lo: not below
+      {{1.0, 5.0}, Outcome::inconclusive}, {{1.999, 2.1}, Outcome::inconclusive},
+      {{2.0, 2.1}, Outcome::holds},  // a = lo
+      {{2.0, 9.0}, Outcome::holds},        {{3.0, 3.0}, Outcome::holds},
+      {{4.0, 5.0}, Outcome::holds},  // a = hi
+      {{4.001, 5.0}, Outcome::exceeds},    {{-kInfinity, kInfinity}, Outcome::inconclusive},
   };
   for (const Case& c : cases)
     EXPECT_EQ(outcome_of(c.measured, expected), c.outcome) << c.measured.low << " .. " << c.measured.high;
@@ -44,9 +46,7 @@ TEST(Hypothesis, EveryPairOfIntervalsHasExactlyOneOutcomeAndItIsTheAlgebrasOne) 
         }
 }
 
-TEST(Hypothesis, AnOpenUpperEndIsNeverExceeded) {
-  EXPECT_EQ(outcome_of({100, 200}, {2, kInfinity}), Outcome::holds);
-}
+TEST(Hypothesis, AnOpenUpperEndIsNeverExceeded) { EXPECT_EQ(outcome_of({100, 200}, {2, kInfinity}), Outcome::holds); }
 
 TEST(Hypothesis, NaNAnywhereIsInvalid) {
   EXPECT_EQ(outcome_of({kNaN, 3}, {2, 4}), Outcome::invalid);
