@@ -11,7 +11,9 @@ namespace {
 constexpr std::int64_t kScoreLogitsBytes = 64 << 20;
 constexpr std::int64_t kDefaultContext = 4096;
 
-void* const kNotThere = reinterpret_cast<void*>(kAlignment);  // planning reads shapes only
+// Addresses for planning, which reads shapes only; values that must not overlap get places far apart.
+void* const kNotThere = reinterpret_cast<void*>(kAlignment);
+void* place(std::size_t n) { return reinterpret_cast<void*>((n + 1) << 40); }
 
 Error bad_option(const char* name, std::int64_t found, std::string expected, std::string hint = {}) {
   return Error{.kind = ErrorKind::usage,
@@ -26,7 +28,7 @@ Error bad_option(const char* name, std::int64_t found, std::string expected, std
 StepMemory placeholder_memory(const model::Forward& forward, const StepLimits& limits, const model::ModelConfig& config,
                               DType activation) {
   StepMemory memory;
-  memory.values.assign(forward.values.size(), kNotThere);
+  for (std::size_t v = 0; v < forward.values.size(); ++v) memory.values.push_back(place(v));
   memory.inputs = step_input_parts(limits, kNotThere);
   memory.drawn = static_cast<std::int32_t*>(kNotThere);
   const TensorRef pages =

@@ -1,5 +1,5 @@
-// What the engine promises beside the right numbers: memory as planned, nothing allocated in a step, batches that do not
-// change anybody's tokens, failures that stay with their request.
+// What the engine promises beside the right numbers: memory as planned, nothing allocated in a step, batches that do
+// not change anybody's tokens, failures that stay with their request.
 
 #include <cstring>
 #include <set>
@@ -26,9 +26,10 @@ TEST_F(EngineTest, TheMemoryPlanIsWhatTheAllocatorCounts) {
     for (const Precision precision : {Precision::f32, Precision::bf16})
       for (const BucketPolicy* buckets : {&exact_buckets(), &power_of_two_buckets()}) {
         CountingResource counted(host_memory());
-        ASSERT_VALUE(const auto engine,
-                     make_engine(model, *backend,
-                                 {.precision = precision, .max_context = 100, .max_seqs = 3, .buckets = buckets}, counted));
+        ASSERT_VALUE(
+            const auto engine,
+            make_engine(model, *backend,
+                        {.precision = precision, .max_context = 100, .max_seqs = 3, .buckets = buckets}, counted));
         EXPECT_EQ(engine->memory_plan().total(), counted.live()) << model << "\n" << engine->memory_plan().table();
         EXPECT_EQ(engine->memory_plan().pages, 6);  // 3 sequences of 2 pages
       }
@@ -42,7 +43,8 @@ TEST_F(EngineTest, TheKvMemoryGivenIsTheKvMemoryTaken) {
 }
 
 TEST_F(EngineTest, AStepAllocatesNothing) {
-  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend, {.max_context = 256, .max_seqs = 4, .step_tokens = 48}, memory));
+  ASSERT_VALUE(const auto engine,
+               make_engine("llama2", *backend, {.max_context = 256, .max_seqs = 4, .step_tokens = 48}, memory));
   const std::int64_t allocations = memory.allocations();
   std::vector<Request> requests;
   for (const int n : {1, 7, 64, 130}) requests.push_back({.prompt = prompt(n), .max_tokens = 32});
@@ -69,11 +71,13 @@ TEST_F(EngineTest, EveryAllocationThatFailsIsAnErrorWithoutALeak) {
 // A request's tokens do not depend on what else is in the batch, nor on the batch's order.
 TEST_F(EngineTest, SameSeedSameTokensAloneAndAmongSevenOthers) {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    ASSERT_VALUE(const auto engine, make_engine("llama2", *backend,
-                                                {.precision = precision, .max_context = 256, .max_seqs = 8, .step_tokens = 64}, memory));
-    const Request wanted{.prompt = prompt(64),
-                         .sampling = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1.1f, .seed = 42},
-                         .max_tokens = 48};
+    ASSERT_VALUE(const auto engine,
+                 make_engine("llama2", *backend,
+                             {.precision = precision, .max_context = 256, .max_seqs = 8, .step_tokens = 64}, memory));
+    const Request wanted{
+        .prompt = prompt(64),
+        .sampling = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .repetition_penalty = 1.1f, .seed = 42},
+        .max_tokens = 48};
     ASSERT_VALUE(const auto alone, run_all(*engine, {wanted}));
     std::vector<Request> batch;
     for (std::uint64_t i = 0; i < 7; ++i) {
@@ -92,11 +96,13 @@ TEST_F(EngineTest, SameSeedSameTokensAloneAndAmongSevenOthers) {
 }
 
 TEST_F(EngineTest, APaddedBucketChangesNoToken) {
-  ASSERT_VALUE(const auto engine,
-               make_engine("llama2", *backend,
-                           {.precision = Precision::f32, .max_context = 256, .max_seqs = 6, .step_tokens = 40,
-                            .buckets = &power_of_two_buckets()},
-                           memory));
+  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend,
+                                              {.precision = Precision::f32,
+                                               .max_context = 256,
+                                               .max_seqs = 6,
+                                               .step_tokens = 40,
+                                               .buckets = &power_of_two_buckets()},
+                                              memory));
   std::vector<Request> requests;
   for (const int n : {7, 130, 64}) requests.push_back({.prompt = prompt(n), .max_tokens = 32});
   ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
@@ -106,12 +112,11 @@ TEST_F(EngineTest, APaddedBucketChangesNoToken) {
 TEST_F(EngineTest, ASequenceComputedAgainContinuesWithTheSameTokens) {
   // Each sequence ends with 3 pages of 64 tokens; 5 pages hold the prompts, not both ends.
   const Bytes page{2 * 3 * 4 * 16 * 64 * 4};
-  ASSERT_VALUE(const auto engine, make_engine("llama2", *backend,
-                                              {.precision = Precision::f32,
-                                               .max_context = 256,
-                                               .max_seqs = 4,
-                                               .kv_memory = {4 * page.count}},
-                                              memory));
+  ASSERT_VALUE(
+      const auto engine,
+      make_engine("llama2", *backend,
+                  {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .kv_memory = {4 * page.count}},
+                  memory));
   ASSERT_EQ(engine->memory_plan().pages, 4);
   std::vector<Request> requests;
   for (const int n : {64, 64, 64}) requests.push_back({.prompt = prompt(n), .max_tokens = 100});
@@ -159,8 +164,8 @@ TEST_F(EngineTest, LogitsThatAreNotNumbersEndTheirRequestAlone) {
   };
   while (used(poisoned)) ++poisoned;
   source.weights = std::make_unique<PoisonedToken>(std::move(source.weights), poisoned);
-  ASSERT_VALUE(const auto engine,
-               Engine::make(source, *backend, memory, {.precision = Precision::f32, .max_context = 128, .max_seqs = 2}));
+  ASSERT_VALUE(const auto engine, Engine::make(source, *backend, memory,
+                                               {.precision = Precision::f32, .max_context = 128, .max_seqs = 2}));
   ASSERT_VALUE(const RequestId bad, engine->submit({.prompt = {1, poisoned, 2}, .max_tokens = 32}));
   ASSERT_VALUE(const RequestId good, engine->submit({.prompt = clean, .max_tokens = 32}));
   std::vector<TokenId> tokens;

@@ -83,7 +83,9 @@ Result<double> largest_difference(Engine& engine, std::span<const TokenId> ids, 
     for (std::int64_t i = 0; i < logits.elements(); ++i) {
       const double difference =
           std::abs(double{logits.as<const float>()[i]} - double{golden[static_cast<std::size_t>(first * vocab + i)]});
-      worst = difference <= worst ? worst : std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
+      worst = difference <= worst      ? worst
+              : std::isnan(difference) ? std::numeric_limits<double>::infinity()
+                                       : difference;
     }
     rows += logits.shape[0];
     return ok();

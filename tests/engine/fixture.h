@@ -14,10 +14,12 @@ namespace rl::engine {
 
 inline std::string data_folder() { return std::string(REDLINE_SOURCE_DIR) + "/tests/data/models/"; }
 inline std::string demo_folder() { return std::string(REDLINE_SOURCE_DIR) + "/models/demo"; }
-inline std::string folder_of(const std::string& model) { return model == "demo" ? demo_folder() : data_folder() + model; }
+inline std::string folder_of(const std::string& model) {
+  return model == "demo" ? demo_folder() : data_folder() + model;
+}
 
-inline constexpr const char* kFixtureModels[] = {"llama2", "llama3", "llama-linear", "llama-sharded",
-                                                 "mistral", "qwen2", "qwen3"};
+inline constexpr const char* kFixtureModels[] = {"llama2",  "llama3", "llama-linear", "llama-sharded",
+                                                 "mistral", "qwen2",  "qwen3"};
 
 // cpu/ref or cpu/fast on one device.
 class TestBackend {

@@ -21,13 +21,14 @@ struct Parity : testing::TestWithParam<Param> {
 TEST_P(Parity, Fp32LogitsAreWithinTheManifestsTolerance) {
   ASSERT_VALUE(const Golden golden, Golden::open(folder_of(model)));
   for (const std::int64_t step_tokens : {512, 48}) {
-    ASSERT_VALUE(const auto engine,
-                 make_engine(model, *backend,
-                             {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .step_tokens = step_tokens},
-                             memory));
+    ASSERT_VALUE(
+        const auto engine,
+        make_engine(model, *backend,
+                    {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .step_tokens = step_tokens},
+                    memory));
     for (const int n : lengths) {
-      ASSERT_VALUE(const double difference, largest_difference(*engine, golden.ids(key(n, "input_ids")),
-                                                               golden.floats(key(n, "logits"))));
+      ASSERT_VALUE(const double difference,
+                   largest_difference(*engine, golden.ids(key(n, "input_ids")), golden.floats(key(n, "logits"))));
       EXPECT_LE(difference, tolerance_of(model)) << n << " tokens in chunks of " << step_tokens;
     }
   }
@@ -39,10 +40,11 @@ TEST_P(Parity, GreedyTokensAreIdenticalInABatchAndWithChunkedPrefill) {
   std::vector<Request> requests;
   for (const int n : lengths) requests.push_back({.prompt = golden.ids(key(n, "input_ids")), .max_tokens = 32});
   for (const std::int64_t step_tokens : {512, 16}) {
-    ASSERT_VALUE(const auto engine,
-                 make_engine(model, *backend,
-                             {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .step_tokens = step_tokens},
-                             memory));
+    ASSERT_VALUE(
+        const auto engine,
+        make_engine(model, *backend,
+                    {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .step_tokens = step_tokens},
+                    memory));
     ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
     for (std::size_t i = 0; i < lengths.size(); ++i)
       EXPECT_EQ(tokens[i], golden.ids(key(lengths[i], "greedy_new_ids"))) << lengths[i] << ", steps of " << step_tokens;

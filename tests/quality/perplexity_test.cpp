@@ -1,0 +1,86 @@
+#include "quality/perplexity.h"
+
+#include "base/clock.h"
+#include "engine/fixture.h"
+
+namespace rl::quality {
+namespace {
+
+using engine::demo_folder;
+using engine::EngineOptions;
+using engine::Precision;
+using engine::TestBackend;
+
+TEST(NegativeLogLikelihood, IsStableForLargeLogits) {
+  const float logits[] = {1000, 1001, -5000, 1000};
+  // 1 / (1 + 2/e)
+  EXPECT_NEAR(negative_log_likelihood(logits, 1), std::log(1 + 2 / std::exp(1.0)), 1e-12);
+  EXPECT_NEAR(negative_log_likelihood(logits, 2), 6001 + std::log(1 + 2 / std::exp(1.0)), 1e-9);
+}
+
+struct DemoText : testing::Test {
+  TestBackend backend{false};
+  std::vector<TokenId> ids;
+  void SetUp() override {
+    ASSERT_VALUE(const auto files, model::find_files(demo_folder()));
+    ASSERT_VALUE(const auto tokenizer, model::Tokenizer::load(*files));
+    ASSERT_VALUE(const FileView text, read_file(demo_folder() + "/eval.txt", 10 << 20));
+    ASSERT_VALUE(ids, tokenizer.encode(text.text(), false));
+  }
+  Result<Perplexity> score(const EngineOptions& options, std::int64_t tokens, const PerplexityOptions& how) {
+    RL_ASSIGN(const auto engine, engine::make_engine("demo", *backend, options));
+    return perplexity(*engine, std::span(ids).first(static_cast<std::size_t>(tokens)), how);
+  }
+};
+
+// training.json: 8.847038902861783 over 105093 tokens, computed by transformers in float32.
+TEST_F(DemoText, PerplexityOfTheHeldOutTextIsTheReferences) {
+  ASSERT_EQ(ids.size(), 105093u);
+  ASSERT_VALUE(const Perplexity result, score({.precision = Precision::f32, .max_context = 1024, .max_seqs = 1}, 105093,
+                                              {.window = 1024, .bos = 0}));
+  EXPECT_EQ(result.tokens, 105093);
+  EXPECT_NEAR(result.ppl(), 8.847038902861783, 8.847e-3 * 0.1);
+  RecordProperty("ppl", fmt::format("{:.6f}", result.ppl()));
+}
+
+TEST_F(DemoText, Bf16CostsLittle) {
+  const PerplexityOptions how{.window = 512, .bos = 0};
+  ASSERT_VALUE(const Perplexity exact,
+               score({.precision = Precision::f32, .max_context = 512, .max_seqs = 1}, 4000, how));
+  ASSERT_VALUE(const Perplexity rounded,
+               score({.precision = Precision::bf16, .max_context = 512, .max_seqs = 1}, 4000, how));
+  EXPECT_NE(exact.nll, rounded.nll);
+  EXPECT_NEAR(rounded.ppl() / exact.ppl(), 1, 0.005);
+  EXPECT_GT(exact.standard_error(), 0);
+}
+
+// Windows of w tokens with BOS score every token; without, the first of each is context.
+TEST_F(DemoText, WindowsScoreTheTokensTheySay) {
+  const EngineOptions options{.precision = Precision::f32, .max_context = 64, .max_seqs = 1};
+  for (const auto& [window, tokens] :
+       std::vector<std::pair<int, int>>{{16, 45}, {16, 46}, {16, 44}, {2, 5}, {65, 200}}) {
+    ASSERT_VALUE(const Perplexity with, score(options, tokens, {.window = window, .bos = 0}));
+    EXPECT_EQ(with.tokens, tokens) << window;
+    ASSERT_VALUE(const Perplexity without, score(options, tokens, {.window = window}));
+    EXPECT_EQ(without.tokens, tokens - (tokens + window - 1) / window) << window << " " << tokens;
+  }
+  // A window does not see the one before it.
+  ASSERT_VALUE(const Perplexity both, score(options, 30, {.window = 16, .bos = 0}));
+  ASSERT_VALUE(const Perplexity first, score(options, 15, {.window = 16, .bos = 0}));
+  ids.erase(ids.begin(), ids.begin() + 15);
+  ASSERT_VALUE(const Perplexity second, score(options, 15, {.window = 16, .bos = 0}));
+  EXPECT_NEAR(both.nll, first.nll + second.nll, 1e-9);
+}
+
+TEST_F(DemoText, RefusesByRule) {
+  const EngineOptions options{.max_context = 64, .max_seqs = 1};
+  EXPECT_EQ(score(options, 0, {.window = 16, .bos = 0}).error().rule, "quality.tokens");
+  EXPECT_EQ(score(options, 1, {.window = 16}).error().rule, "quality.tokens");
+  EXPECT_EQ(score(options, 9, {.window = 66, .bos = 0}).error().rule, "quality.window");
+  EXPECT_EQ(score(options, 9, {.window = 1, .bos = 0}).error().rule, "quality.window");
+  ids[3] = 4096;
+  EXPECT_EQ(score(options, 9, {.window = 16, .bos = 0}).error().rule, "quality.token_id");
+}
+
+}  // namespace
+}  // namespace rl::quality
