@@ -18,7 +18,7 @@
 #include "app/machine.h"
 #include "base/log.h"
 #include "model/model.h"
-#include "version.h"
+#include "telemetry/build_info.h"
 
 namespace rl::app {
 namespace {
@@ -232,7 +232,7 @@ Verb add_tokenize(CLI::App& root, TokenizeOptions& options, std::string& text) {
 
 Verb add_report(CLI::App& root, ReportOptions& options) {
   CLI::App* app = root.add_subcommand("report", "show a run again, or write it in another form");
-  app->add_option("RUN", options.run, "its id, folder or record.json; default: the newest")->capture_default_str();
+  app->add_option("RUN", options.run, "its id, folder or record.json; default: the newest");
   app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
   app->add_option("--out", options.out, "write report.html, report.md, results.csv and record.json here")
       ->type_name("DIR");
@@ -277,7 +277,8 @@ int run_command_line(int argc, const char* const* argv) {
       "Redline: what each inference optimisation is worth on this machine, which combination is best, and how to run "
       "it");
   root.name("redline");
-  root.set_version_flag("--version", std::string("redline ") + kVersion + " (" + kCommit + "), " + backends_line());
+  const telemetry::BuildInfo build = telemetry::build_info();
+  root.set_version_flag("--version", fmt::format("redline {} ({})\n{}", build.version, build.commit, backends_line()));
   root.require_subcommand(1);
   bool verbose = false;
   root.add_flag("-v,--verbose", verbose, "more on standard error");

@@ -3,25 +3,9 @@
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/probes.h"
 #include "cpu/ref/ref.h"
-#include "ops/tolerance.h"
 
 namespace rl::app {
 namespace {
-
-ops::Comparison check_attention(const ops::AttentionArgs& args, const std::vector<std::int64_t>& tokens) {
-  const cpu::ref::Values reference = cpu::ref::attention(args, {.rows = tokens});
-  const std::vector<double> tolerance = ops::attention_tolerance(args, reference.value, reference.abs_terms);
-  // The chosen rows of out, side by side as the reference has them.
-  const std::int64_t row = args.out.shape[1] * args.out.shape[2];
-  const std::size_t row_bytes = static_cast<std::size_t>(row * size_of(args.out.dtype));
-  std::vector<std::byte> chosen(tokens.size() * row_bytes);
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    std::memcpy(chosen.data() + i * row_bytes,
-                static_cast<const std::byte*>(args.out.data) + static_cast<std::size_t>(tokens[i]) * row_bytes,
-                row_bytes);
-  return ops::compare(tensor(chosen.data(), args.out.dtype, {static_cast<std::int64_t>(tokens.size()), row}),
-                      reference.value, tolerance);
-}
 
 std::string isa_of(const Arch& arch) {
   if (arch.avx512_bf16) return "avx512_bf16";
@@ -57,7 +41,7 @@ Result<OpenBackend> open_backend(const DeviceOptions& options) {
 }
 
 const ops::Oracle& oracle() {
-  static const ops::Oracle instance{.check_attention = check_attention};
+  static const ops::Oracle instance{.check_attention = cpu::ref::check_attention};
   return instance;
 }
 

@@ -1,0 +1,23 @@
+#pragma once
+// `redline report RUN`: a run again, in the terminal or in another form.
+
+#include <cstdio>
+#include <string>
+
+#include "base/result.h"
+
+namespace rl::app {
+
+struct ReportOptions {
+  std::string run = "latest";        // a run's folder, its record.json, its id in the store, or "latest"
+  std::string runs_folder = "runs";  // where the store is
+  std::string out;                   // a folder for report.html, report.md, results.csv and record.json; "": none
+  std::string format = "terminal";   // what is printed: terminal, md, html, csv or json
+  bool color = false;                // of the terminal form
+};
+
+// Prints the run in `format` and, with `out`, writes all files. Errors: usage for an unknown format; invalid_input for
+// a run that is not there or a record that cannot be read, with what is there; io.
+Status cmd_report(const ReportOptions& options, std::FILE* out);
+
+}  // namespace rl::app
