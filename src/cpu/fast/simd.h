@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "num/convert.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #pragma GCC diagnostic ignored "-Wuninitialized"  // g++ 12 warns inside its own immintrin.h
@@ -25,7 +27,6 @@ inline constexpr float kInfinity = __builtin_inff();
 // float.
 inline constexpr float kExp2[] = {
     1.f, 0.693147182f, 0.240226462f, 0.0555032864f, 0.00961848907f, 0.00133999309f, 0.000153458124f};
-inline constexpr float kLog2E = 1.44269504f;
 
 #if defined(__AVX512F__)
 using Vec = __m512;
@@ -65,15 +66,13 @@ inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
   _mm256_mask_storeu_epi16(p, first_lanes(n), narrow_bf16(v));
 }
 
-// 2^x, relative error below 2e-7; exactly 0 below -150, where a masked score's -inf is; NaN stays NaN.
-inline Vec exp2(Vec x) {
-  x = vmax(splat(-160.f), x);
-  const Vec n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const Vec f = x - n;
-  Vec y = splat(kExp2[6]);
-  for (int i = 5; i >= 0; --i) y = fma(y, f, splat(kExp2[i]));
-  return _mm512_scalef_ps(y, n);
+inline Vec load_f16(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+
+inline Vec round_nearest(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// y * 2^n for whole n: 0 or infinity beyond the range of floats.
+inline Vec scale_by_power(Vec y, Vec n) { return _mm512_scalef_ps(y, n); }
 inline float sum_lanes(Vec v) { return _mm512_reduce_add_ps(v); }
 inline float max_lanes(Vec v) { return _mm512_reduce_max_ps(v); }
 
@@ -165,18 +164,17 @@ inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
   std::memcpy(p, part, static_cast<std::size_t>(n) * sizeof *p);
 }
 
-// As the AVX-512 version, but 0 below -125.5 (no subnormal results) and infinite from 127.5.
-inline Vec exp2(Vec x) {
-  x = vmax(splat(-160.f), x);
-  const Vec n = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const Vec f = x - n;
-  Vec y = splat(kExp2[6]);
-  for (int i = 5; i >= 0; --i) y = fma(y, f, splat(kExp2[i]));
+inline Vec load_f16(const std::uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+inline Vec round_nearest(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// y * 2^n for whole n and y around 1: no subnormal results.
+inline Vec scale_by_power(Vec y, Vec n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
   y = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), exponent));
   y = select_le(n, splat(-126.f), splat(0.f), y);
-  y = select_le(x, splat(127.5f), y, splat(kInfinity));
-  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return select_le(n, splat(127.f), y, splat(kInfinity));
 }
 inline float sum_lanes(Vec v) {
   __m128 s = _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
@@ -278,23 +276,27 @@ inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
 }
 inline void store(std::uint16_t* p, Vec v) { store_n(p, v, kLanes); }
 
-// As the AVX-512 version, but 0 below -125.5 (no subnormal results) and infinite from 127.5.
-inline Vec exp2(Vec x) {
-  const Vec limited = x < -160.f ? splat(-160.f) : x;
-  const Vec big = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
-  const Vec shifted = limited + big;
-  const Vec n = shifted - big;
-  const Vec f = limited - n;
-  Vec y = splat(kExp2[6]);
-  for (int i = 5; i >= 0; --i) y = fma(y, f, splat(kExp2[i]));
-  VecInt bits, exponent;
-  std::memcpy(&bits, &y, sizeof bits);
-  std::memcpy(&exponent, &shifted, sizeof exponent);
-  bits += exponent << 23;
-  std::memcpy(&y, &bits, sizeof y);
-  y = n <= -126.f ? splat(0) : y;
-  y = x <= 127.5f ? y : splat(kInfinity);
-  return x == x ? y : x;
+inline Vec load_f16(const std::uint16_t* p) {
+  Vec v;
+  for (int i = 0; i < kLanes; ++i) v[i] = num::to_float(num::fp16{p[i]});
+  return v;
+}
+
+// For |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
+inline Vec round_nearest(Vec x) { return (x + 12582912.f) - 12582912.f; }
+// y * 2^n for whole n and y around 1: no subnormal results.
+inline Vec scale_by_power(Vec y, Vec n) {
+  for (int i = 0; i < kLanes; ++i) {
+    const bool normal = n[i] > -126.f && n[i] <= 127.f;
+    std::uint32_t bits;
+    const float lane = y[i];
+    std::memcpy(&bits, &lane, sizeof bits);
+    bits += static_cast<std::uint32_t>(normal ? static_cast<std::int32_t>(n[i]) : 0) << 23;
+    float scaled;
+    std::memcpy(&scaled, &bits, sizeof scaled);
+    y[i] = normal ? scaled : n[i] > 0 ? kInfinity : 0.f;
+  }
+  return y;
 }
 inline float sum_lanes(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 inline float max_lanes(Vec v) {
@@ -310,8 +312,32 @@ inline void transpose(Vec (&v)[kLanes]) {
 }
 #endif
 
-// e^x, relative error below 1e-7 (2 + |x|): the product is rounded before 2^x.
-inline Vec exp(Vec x) { return exp2(x * splat(kLog2E)); }
+// 2^f for f in [-0.5, 0.5].
+inline Vec exp2_fraction(Vec f) {
+  Vec y = splat(kExp2[6]);
+#pragma GCC unroll 6
+  for (int i = 5; i >= 0; --i) y = fma(y, f, splat(kExp2[i]));
+  return y;
+}
+
+// 2^x for x <= 127, relative error below 2e-7; exactly 0 where a masked score's -inf is; NaN stays NaN.
+inline Vec exp2(Vec x) {
+  const Vec limited = vmax(splat(-160.f), x);
+  const Vec n = round_nearest(limited);
+  const Vec y = scale_by_power(exp2_fraction(limited - n), n);
+  return kLanes == 16 ? y : select_le(x, splat(kInfinity), y, x);
+}
+
+// e^x, relative error below 3e-7; 0 and infinity beyond the range of floats; NaN stays NaN. ln 2 in two parts, the
+// first of 10 bits, so that x - n ln 2 is exact up to the second: Cody and Waite, 1980.
+inline Vec exp(Vec x) {
+  Vec limited = vmax(splat(-110.f), x);
+  limited = select_le(splat(110.f), limited, splat(110.f), limited);
+  const Vec n = round_nearest(limited * splat(1.44269504f));
+  const Vec rest = (limited - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
+  const Vec y = scale_by_power(exp2_fraction(rest * splat(1.44269504f)), n);
+  return kLanes == 16 ? y : select_le(x, splat(kInfinity), y, x);
+}
 
 }  // namespace
 }  // namespace rl::cpu

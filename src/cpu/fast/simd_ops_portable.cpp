@@ -1,0 +1,5 @@
+#include "cpu/fast/simd_ops_entries.h"
+
+namespace rl::cpu {
+const SmallOps kSmallOpsPortable = kSmallOpsEntries;
+}
