@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "device/memory.h"
+#include "num/int8.h"
 
 namespace rl::quant {
 namespace {
@@ -28,8 +29,7 @@ std::uint16_t to_bf16(float value) {
 float from_f16(std::uint16_t half) {
   const float magnitude = std::bit_cast<float>(std::uint32_t{half & 0x7FFFU} << 13) * 0x1p112f;
   const std::uint32_t special = (half & 0x7C00U) == 0x7C00U ? 0x7F800000U : 0U;
-  const std::uint32_t quiet = (half & 0x7FFFU) > 0x7C00U ? 0x00400000U : 0U;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | special | quiet |
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | special |
                               (std::uint32_t{half & 0x8000U} << 16));
 }
 
@@ -60,17 +60,18 @@ void read_row(float* out, const void* source, DType type, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) out[i] = from_f16(codes[i]);
 }
 
-float absmax(const float* values, std::int64_t n) {
-  std::uint32_t largest = 0;  // magnitudes order as integers do; a NaN is larger than all and shows in the scale
-  for (std::int64_t i = 0; i < n; ++i)
-    largest = std::max(largest, std::bit_cast<std::uint32_t>(values[i]) & 0x7FFFFFFF);
-  return std::bit_cast<float>(largest);
-}
-
-// To the nearest integer, ties to even: adding 1.5 * 2^23 leaves it in the mantissa's low bits. |value| < 2^22.
-std::int8_t to_int8(float value) {
-  const float clamped = std::min(127.0f, std::max(-127.0f, value));
-  return static_cast<std::int8_t>(std::bit_cast<std::uint32_t>(clamped + 0x1.8p23f));
+// num::quantize_int8, without branches.
+void quantize(std::int8_t* out, const float* values, float scale, std::int64_t n) {
+  if (!(scale > 0)) {
+    std::memset(out, 0, static_cast<std::size_t>(n));
+    return;
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    float ratio = values[i] / scale;
+    ratio = ratio < 127.0f ? ratio : 127.0f;
+    ratio = ratio > -127.0f ? ratio : -127.0f;
+    out[i] = static_cast<std::int8_t>(std::bit_cast<std::uint32_t>(ratio + 0x1.8p23f));  // rounds to the low bits
+  }
 }
 
 // Elements [0, n) of a source row in the weight's format. `floats` has room for n values.
@@ -95,11 +96,9 @@ void convert_row(void* out, Format format, float scale, const void* source, DTyp
     case Format::f16:
       for (std::int64_t i = 0; i < n; ++i) codes[i] = to_f16(values[i]);
       break;
-    case Format::int8: {
-      auto* const bytes = static_cast<std::int8_t*>(out);
-      for (std::int64_t i = 0; i < n; ++i) bytes[i] = to_int8(values[i] / scale);
+    case Format::int8:
+      quantize(static_cast<std::int8_t*>(out), values, scale, n);
       break;
-    }
   }
 }
 
@@ -152,14 +151,14 @@ struct PanelPacker {
 
 float scale_of_row(const void* source, DType type, std::int64_t cols) {
   constexpr std::int64_t kBlock = 1024;
-  float floats[kBlock], largest = 0;
+  float floats[kBlock];
+  std::uint32_t largest = 0;
   for (std::int64_t col = 0; col < cols; col += kBlock) {
     const std::int64_t n = std::min(kBlock, cols - col);
     read_row(floats, static_cast<const std::byte*>(source) + col * size_of(type), type, n);
-    const float block_largest = absmax(floats, n);
-    if (!(block_largest <= largest)) largest = block_largest;  // keeps a NaN
+    for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, num::magnitude_bits(floats[i]));
   }
-  return largest > 0 || largest != largest ? largest / 127.0f : 1.0f;  // a row of zeros: any scale does
+  return num::int8_scale(largest);
 }
 
 }  // namespace

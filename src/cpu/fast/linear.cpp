@@ -9,6 +9,7 @@
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/linear_kernels.h"
 #include "cpu/fast/variants.h"
+#include "num/int8.h"
 
 namespace rl::cpu {
 namespace {
@@ -175,7 +176,7 @@ class Product {
          .bias = args_.bias ? args_.bias.as<const float>() + row : nullptr,
          .x_scales = scales_ ? scales_ + first_token : nullptr,
          .w_scales = args_.weight.scales ? args_.weight.scales + row : nullptr,
-         .offset = input_.extra > 0 ? reinterpret_cast<const std::int32_t*>(sums) : nullptr,
+         .offset = input_.extra > 0 ? reinterpret_cast<const std::uint32_t*>(sums) : nullptr,
          .accumulate = args_.accumulate,
          .out_bf16 = args_.out.dtype == DType::bf16,
          .out = static_cast<char*>(args_.out.data) + (first_token * args_.out.strides[0] + row) * out_element,
@@ -235,9 +236,6 @@ constexpr Isa kPortable{"", [](const Arch&) { return true; },
                                            linear::kPortableInt8);
                         }};
 
-// int32 sums of products of at most 127 * 127 do not overflow up to this many columns.
-constexpr std::int64_t kMaxInt8Cols = std::numeric_limits<std::int32_t>::max() / (127 * 127);
-
 template <const Isa& kIsa>
 Status supports(const LinearArgs& args, const Arch& arch) {
   const auto refuse = [](std::string what) { return Error{.kind = ErrorKind::unsupported, .what = std::move(what)}; };
@@ -247,8 +245,8 @@ Status supports(const LinearArgs& args, const Arch& arch) {
   if (!kIsa.kernels(args))
     return refuse(
         fmt::format("has no kernel for {} weights and {} x", name_of(args.weight.format), name_of(args.x.dtype)));
-  if (args.weight.format == Format::int8 && args.weight.cols > kMaxInt8Cols)
-    return refuse(fmt::format("sums of int8 products are exact up to {} columns", kMaxInt8Cols));
+  if (args.weight.format == Format::int8 && args.weight.cols > num::kInt8MaxCols)
+    return refuse(fmt::format("sums of int8 products are exact up to {} columns", num::kInt8MaxCols));
   return ok();
 }
 

@@ -56,25 +56,22 @@ void write_row(const Store& s, int row, const float* values) {
   }
 }
 
-// In double up to the one rounding at the end, as the oracle computes it: the sums are exact integers, and so is the
-// product of two scales.
+// The arithmetic of num/int8.h: one rounding to float per step.
 [[maybe_unused]] void store_int8(const Store& s) {
   for (int row = 0; row < s.rows; ++row) {
-    const auto* const sums = static_cast<const std::int32_t*>(s.sums) + row * kPanelRows;
-    const double x_scale = s.x_scales[row];
-    alignas(64) double values[kPanelRows];
-    for (int j = 0; j < kPanelRows; ++j)
-      values[j] = (s.offset ? sums[j] - s.offset[j] : sums[j]) * (x_scale * s.w_scales[j]);
+    const auto* const sums = static_cast<const std::uint32_t*>(s.sums) + row * kPanelRows;
+    const float x_scale = s.x_scales[row];
+    alignas(64) float values[kPanelRows];
+    if (s.offset) {
+      for (int j = 0; j < kPanelRows; ++j)  // modulo 2^32
+        values[j] = static_cast<float>(static_cast<std::int32_t>(sums[j] - s.offset[j])) * x_scale * s.w_scales[j];
+    } else {
+      for (int j = 0; j < kPanelRows; ++j)
+        values[j] = static_cast<float>(static_cast<std::int32_t>(sums[j])) * x_scale * s.w_scales[j];
+    }
     if (s.bias)
       for (std::int64_t j = 0; j < s.cols; ++j) values[j] += s.bias[j];
-    if (s.accumulate) {
-      auto* const out = reinterpret_cast<float*>(static_cast<char*>(s.out) + row * s.out_stride);
-      for (std::int64_t j = 0; j < s.cols; ++j) out[j] = static_cast<float>(out[j] + values[j]);
-      continue;
-    }
-    alignas(64) float rounded[kPanelRows];
-    for (int j = 0; j < kPanelRows; ++j) rounded[j] = static_cast<float>(values[j]);
-    write_row(s, row, rounded);
+    write_row(s, row, values);
   }
 }
 
@@ -102,8 +99,7 @@ void write_row(const Store& s, int row, const float* values) {
   return 1;
 }
 
-// Symmetric per-token quantisation: scale = absmax / 127, q = x / scale to the nearest integer, ties to even, plus
-// `bias`. A row of zeros has scale 1.
+// A token's activations as num/int8.h quantises them, plus `bias`.
 template <class T>
 float quantize(T* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n, int bias) {
   const auto* const codes = static_cast<const std::uint16_t*>(x);
@@ -120,7 +116,11 @@ float quantize(T* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t 
       largest = magnitude > largest ? magnitude : largest;
     }
   }
-  const float scale = largest == 0 ? 1.0f : float_of(largest) / 127.0f;
+  const float scale = largest < 0x7F800000 ? float_of(largest) / 127.0f : float_of(0x7FC00000);
+  if (!(scale > 0)) {
+    for (std::int64_t i = 0; i < padded_n; ++i) out[i] = static_cast<T>(bias);
+    return scale;
+  }
   const auto code_of = [scale, bias](float value) {
     float ratio = value / scale;
     ratio = ratio < 127.0f ? ratio : 127.0f;

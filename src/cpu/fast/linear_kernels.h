@@ -38,11 +38,11 @@ struct Tile {
 struct Store {
   const void* sums;  // float or int32 [rows][64]
   int rows;
-  std::int64_t cols;           // of this panel that exist, 1 .. 64
-  const float* bias;           // [cols], or null
-  const float* x_scales;       // int8: [rows], of the tokens
-  const float* w_scales;       // int8: [64], of this panel's rows
-  const std::int32_t* offset;  // u8_biased: [64], to be taken off the sums, else null
+  std::int64_t cols;            // of this panel that exist, 1 .. 64
+  const float* bias;            // [cols], or null
+  const float* x_scales;        // int8: [rows], of the tokens
+  const float* w_scales;        // int8: [64], of this panel's rows
+  const std::uint32_t* offset;  // u8_biased: [64], to be taken off the sums, else null
   bool accumulate;
   bool out_bf16;  // else f32
   void* out;
