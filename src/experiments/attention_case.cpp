@@ -8,7 +8,7 @@ namespace rl::experiments {
 namespace {
 
 // Tokens of the output that are checked: the edges of the first tiles, the middle, the end, of each sequence.
-std::vector<std::int64_t> tokens_to_check(const AttentionShape& shape) {
+std::vector<std::int64_t> edge_tokens(const AttentionShape& shape) {
   std::vector<std::int64_t> tokens;
   for (std::int64_t s : {std::int64_t{0}, shape.batch - 1})
     for (std::int64_t t :
@@ -75,7 +75,7 @@ Result<AttentionCase> AttentionCase::make(lab::Context& context, const Attention
       .max_kv = shape.seq,
       .max_q = shape.seq,
       .out = tensor(out.data(), DType::bf16, {tokens, shape.heads, shape.head_dim})};
-  made.tokens_to_check_ = tokens_to_check(shape);
+  made.tokens_to_check_ = edge_tokens(shape);
   RL_TRY(ops::validate(made.args_));
   for (Buffer* buffer : {&q, &k, &v, &out, &table, &lengths, &offsets}) made.buffers_.push_back(std::move(*buffer));
   return made;

@@ -12,12 +12,12 @@ measure::Plan Context::plan() const {
 }
 
 Result<record::Metric> Context::ceiling(const std::string& name) {
-  if (const auto known = ceilings_.find(name); known != ceilings_.end()) return known->second;
+  if (const auto known = measured_ceilings.find(name); known != measured_ceilings.end()) return known->second;
   for (const Probe& probe : backend.probes) {
     if (probe.name != name) continue;
     RL_ASSIGN(const std::unique_ptr<ProbeRun> run, probe.prepare(*backend.device));
     RL_ASSIGN(const record::Metric time, measure::run(plan(), {.name = name, .run = [&] { return run->run(); }}));
-    return ceilings_[name] = measure::rate_of(time, name, probe.unit, run->amount());
+    return measured_ceilings[name] = measure::rate_of(time, name, probe.unit, run->amount());
   }
   return Error{.kind = ErrorKind::unsupported,
                .what = fmt::format("the {} backend has no probe named {}", backend.name, name)};

@@ -3,6 +3,7 @@
 // interleaved measurement, and verdicts computed from the results. One file in experiments/ each, all of this shape.
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,9 +38,7 @@ struct Context {
 
   // A ceiling of the machine by the name of its probe ("read_bandwidth"), measured once per run. Errors: unsupported.
   Result<record::Metric> ceiling(const std::string& probe);
-
- private:
-  std::map<std::string, record::Metric> ceilings_;
+  std::map<std::string, record::Metric> measured_ceilings = {};  // by ceiling()
 };
 
 struct Info {
