@@ -43,17 +43,21 @@ class Tokenizer {
 };
 
 // Decodes token by token: the pieces joined are exactly decode() of all ids, and no piece ends inside a UTF-8 sequence.
+// A piece comes as soon as no later token can change it: bytes of an unfinished sequence wait, with byte fallback until
+// the run of byte tokens ends. The tokenizer must outlive the decoder; it may be moved meanwhile.
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens);
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
+  ~StreamDecoder();
+
   std::string push(TokenId id);  // text that is now certain; may be empty
-  std::string finish();          // what was held back
+  std::string finish();          // what was held back; the decoder is then as new
 
  private:
-  const Tokenizer* tokenizer_;
-  bool skip_special_tokens_;
-  std::vector<TokenId> ids_;  // since the last safe point
-  std::size_t emitted_ = 0;   // bytes of decode(ids_) already given out
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace rl::model

@@ -1,0 +1,129 @@
+#pragma once
+// Byte-pair encoding: the vocabulary, the merges, and the merging of one piece of text.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace rl::model {
+
+// Ids at or above this are refused. It bounds what a small file can make us allocate (16 MiB of index).
+inline constexpr std::int64_t kMaxVocabulary = 4'000'000;
+
+// Tokens and ids, both ways. Ids may have gaps.
+class Vocabulary {
+ public:
+  void reserve(std::size_t tokens, std::size_t bytes);
+  enum class Added { yes, duplicate_token, duplicate_id };
+  Added add(std::string_view token, TokenId id);  // id in [0, kMaxVocabulary)
+  std::optional<TokenId> find(std::string_view token) const;
+  std::string_view token(TokenId id) const;  // "" if there is none
+  bool has(TokenId id) const;
+  std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
+  std::int64_t end_id() const { return static_cast<std::int64_t>(entry_of_id_.size()); }  // largest id + 1
+  std::size_t longest() const { return longest_; }                                        // bytes
+
+ private:
+  struct Entry {
+    std::size_t begin = 0;
+    std::uint32_t length = 0;
+    TokenId id = -1;
+  };
+  std::string_view text_of(const Entry& entry) const { return {text_.data() + entry.begin, entry.length}; }
+  std::size_t slot_of(std::string_view token) const;  // of the token, or the empty slot where it would go
+  void grow(std::size_t slots);
+
+  std::string text_;  // all tokens, one after the other
+  std::vector<Entry> entries_;
+  std::vector<std::int32_t> slots_;        // open addressing: index into entries_, or -1
+  std::vector<std::int32_t> entry_of_id_;  // index into entries_, or -1
+  std::size_t longest_ = 0;
+};
+
+// (left, right) -> (rank, merged id); open addressing, at most half full.
+class MergeTable {
+ public:
+  struct Merge {
+    std::uint32_t rank = kNone;
+    TokenId id = -1;
+  };
+  static constexpr std::uint32_t kNone = 0xFFFFFFFF;
+
+  void reserve(std::size_t merges);
+  bool add(TokenId left, TokenId right, Merge merge);  // false if the pair is there already
+  Merge find(TokenId left, TokenId right) const;       // rank kNone if there is none
+  std::int64_t size() const { return static_cast<std::int64_t>(count_); }
+
+ private:
+  struct Slot {
+    std::uint64_t key = kEmpty;
+    Merge merge;
+  };
+  static constexpr std::uint64_t kEmpty = 0xFFFFFFFFFFFFFFFF;
+  static std::uint64_t key_of(TokenId left, TokenId right) {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
+  }
+  std::size_t slot_of(std::uint64_t key) const;
+
+  std::vector<Slot> slots_ = std::vector<Slot>(16);
+  std::size_t count_ = 0;
+};
+
+// The byte alphabet of byte-level BPE (GPT-2): each byte stands for one printable character.
+struct ByteAlphabet {
+  std::array<char32_t, 256> character;
+  std::array<std::int16_t, 324> byte;  // of a character below 324, or -1
+};
+const ByteAlphabet& byte_alphabet();
+// `bytes` as characters of the alphabet, appended.
+void append_byte_characters(std::string& out, std::string_view bytes);
+
+struct BpeOptions {
+  std::optional<TokenId> unknown;
+  bool fuse_unknown = false;
+  bool byte_fallback = false;
+  bool ignore_merges = false;
+};
+
+// Symbols of a piece under way; kept by the caller to save allocations.
+struct BpeScratch {
+  std::vector<TokenId> symbols;
+  std::vector<std::uint32_t> ranks, next, previous;
+  std::vector<std::uint64_t> heap;
+  std::string characters;
+};
+
+class Bpe {
+ public:
+  Bpe() = default;
+  Bpe(Vocabulary vocabulary, MergeTable merges, const BpeOptions& options);
+
+  // Appends the ids of one piece. Pairs merge by rank, at equal rank from the left, as in the `tokenizers` library;
+  // O(n log n) for a piece of n bytes, n < 2^32. A character outside the vocabulary becomes its bytes (byte_fallback),
+  // the unknown token, or nothing.
+  void encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& out) const;
+  // The same for raw bytes, each of which stands for its character of the byte alphabet.
+  void encode_bytes(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& out) const;
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+
+ private:
+  void characters_to_symbols(std::string_view piece, std::vector<TokenId>& symbols) const;
+  void merge(BpeScratch& scratch) const;
+  void merge_short(BpeScratch& scratch) const;
+  void merge_long(BpeScratch& scratch) const;
+
+  Vocabulary vocabulary_;
+  MergeTable merges_;
+  BpeOptions options_;
+  std::array<TokenId, 128> ascii_id_{};          // of a one-character token, or -1
+  std::array<TokenId, 256> alphabet_id_{};       // of a byte's character in the alphabet, or -1
+  std::array<TokenId, 256> byte_fallback_id_{};  // of "<0x0A>" and its like, or -1
+};
+
+}  // namespace rl::model
