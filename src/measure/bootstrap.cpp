@@ -12,6 +12,7 @@ namespace rl::measure {
 namespace {
 
 constexpr int kResamples = 999;  // (kResamples + 1) * 0.025 is whole: the limits are order statistics
+constexpr double kNormal95 = 1.959963984540054;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // SplitMix64 (Steele, Lea & Flood 2014).
@@ -38,15 +39,10 @@ std::vector<std::uint32_t> ranks_of(std::span<const double> values) {
   return ranks;
 }
 
-struct Dependence {
-  std::size_t block = 1;  // length of the bootstrap's blocks
-  double effective = 1;   // number of independent samples that would say as much
-};
-
 // Block length of Politis & White 2004 (with the correction of Patton, Politis & White 2009) for the moving-block
 // bootstrap, computed on the series "above or below the median": the median's error depends on the samples through
 // that series alone, and outliers do not disturb it.
-Dependence dependence_of(std::span<const double> values, double center) {
+std::size_t block_length(std::span<const double> values, double center) {
   const std::size_t n = values.size();
   const double count = static_cast<double>(n);
   std::vector<double> side(n);
@@ -58,8 +54,7 @@ Dependence dependence_of(std::span<const double> values, double center) {
     for (std::size_t i = lag; i < n; ++i) covariance[lag] += side[i] * side[i - lag];
     covariance[lag] /= count;
   }
-  Dependence result{.block = 1, .effective = count};
-  if (covariance[0] == 0) return result;
+  if (covariance[0] == 0) return 1;
 
   // The last lag before `run` insignificant ones in a row.
   const double threshold = 2 * std::sqrt(std::log10(count) / count) * covariance[0];
@@ -74,23 +69,17 @@ Dependence dependence_of(std::span<const double> values, double center) {
     spectrum += 2 * weight * covariance[lag];
     slope += 2 * weight * static_cast<double>(lag) * covariance[lag];
   }
-  const double rho = autocorrelation(side);
-  const double inflation = std::max({1.0, spectrum / covariance[0], (1 + rho) / (1 - rho)});
-  result.effective = count / inflation;
-  if (significant > 0 && spectrum > 0) {
-    const double length = std::cbrt(1.5 * slope * slope / (spectrum * spectrum) * count);
-    const double longest = std::ceil(std::min(3 * std::sqrt(count), count / 3));
-    result.block = static_cast<std::size_t>(std::clamp(std::ceil(length), 1.0, longest));
-  }
-  return result;
+  if (significant == 0 || spectrum <= 0) return 1;
+  const double length = std::cbrt(1.5 * slope * slope / (spectrum * spectrum) * count);
+  const double longest = std::ceil(std::min(3 * std::sqrt(count), count / 3));
+  return static_cast<std::size_t>(std::clamp(std::ceil(length), 1.0, longest));
 }
 
-// Medians of `kResamples` resamples, sorted. Counting by rank finds a median in O(n) without sorting.
-std::vector<double> resampled_medians(std::span<const double> values, std::size_t block, std::uint64_t seed) {
-  const std::size_t n = values.size();
-  const std::vector<std::uint32_t> ranks = ranks_of(values);
-  std::vector<double> sorted(values.begin(), values.end());
-  std::sort(sorted.begin(), sorted.end());
+// The 2.5% and 97.5% points of the medians of `kResamples` resamples. Counting by rank finds a median in O(n) without
+// sorting.
+record::Interval resampled_interval(std::span<const double> sorted, std::span<const std::uint32_t> ranks,
+                                    std::size_t block, std::uint64_t seed) {
+  const std::size_t n = sorted.size();
   Random random{seed};
   std::vector<std::uint32_t> counts(n);
   std::vector<double> medians;
@@ -111,29 +100,39 @@ std::vector<double> resampled_medians(std::span<const double> values, std::size_
     medians.push_back(low + (sorted[place] - low) / 2);
   }
   std::sort(medians.begin(), medians.end());
-  return medians;
+  return {medians[(kResamples + 1) / 40 - 1], medians[kResamples - (kResamples + 1) / 40]};
 }
 
 }  // namespace
 
-record::Interval median_ci95(std::span<const double> values, std::uint64_t seed) {
+record::Interval median_ci95(std::span<const double> values, std::uint64_t seed, double caution) {
   const std::size_t n = values.size();
   if (n < 2 || !std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }))
     return {kNaN, kNaN};
-  const auto [smallest, largest] = std::minmax_element(values.begin(), values.end());
-  if (n < 6) return {*smallest, *largest};
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  if (n < 6) return {sorted.front(), sorted.back()};
 
   const double center = median(values);
-  const Dependence dependence = dependence_of(values, center);
-  const std::vector<double> medians = resampled_medians(values, dependence.block, seed);
-  const double low = medians[(kResamples + 1) / 40 - 1], high = medians[kResamples - (kResamples + 1) / 40];
+  const std::vector<std::uint32_t> ranks = ranks_of(values);
+  const std::size_t block = block_length(values, center);
+  const record::Interval blocks = resampled_interval(sorted, ranks, block, seed);
 
-  // Resampling repeats the samples' own spread: too narrow by the t factor where few independent samples are left, and
-  // blocks hide the part of the variance that lies between them.
+  // From few samples the blocks see too little of the dependence. The other view: as many independent samples as the
+  // autocorrelation of the ranks leaves, taken as AR(1). The wider of the two counts.
   const double count = static_cast<double>(n);
-  const double stretch = student_t_critical(0.05, std::max(1.0, dependence.effective - 1)) / 1.959963984540054 *
-                         std::sqrt(count / (count - static_cast<double>(dependence.block) + 1));
-  return {center - (center - low) * stretch, center + (high - center) * stretch};
+  const std::vector<double> series(ranks.begin(), ranks.end());
+  const double rho = std::min(autocorrelation(series) + caution / std::sqrt(count), 0.95);
+  const double inflation = std::min((1 + rho) / (1 - rho), count / 2);
+  const record::Interval single = block == 1 ? blocks : resampled_interval(sorted, ranks, 1, seed);
+  const double spread = std::sqrt(inflation * (1 - 1 / count) / (1 - inflation / count));
+  const double hidden = std::sqrt(count / (count - static_cast<double>(block) + 1));  // variance between blocks
+  const double student = student_t_critical(0.05, std::max(1.0, count / inflation - 1)) / kNormal95;
+  // Where hardly one independent sample is left, t factors say "anything": the range of what was seen bounds it.
+  const double widest = sorted.back() - sorted.front();
+  const double below = student * std::max((center - blocks.low) * hidden, (center - single.low) * spread);
+  const double above = student * std::max((blocks.high - center) * hidden, (single.high - center) * spread);
+  return {center - std::min(below, widest), center + std::min(above, widest)};
 }
 
 }  // namespace rl::measure

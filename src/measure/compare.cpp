@@ -20,20 +20,28 @@ constexpr double kFirstLook = 5;          // units
 constexpr double kLookGrowth = 1.5;
 
 struct Estimate {
-  double center = 0, error = 0, freedom = 0;  // of the log ratio; standard error; degrees of freedom
+  double center = 0;          // of the log ratio
+  double error = 0;           // its standard error
+  double cautious_error = 0;  // the same if the autocorrelation is one standard error above its estimate
+  double freedom = 0;         // degrees of freedom
 };
 
+// By how much AR(1) autocorrelation raises the variance of a mean (Bayley & Hammersley 1946), the sample variance's own
+// shortfall included.
+double variance_factor(double inflation, double count) { return inflation * (1 - 1 / count) / (1 - inflation / count); }
+
+double inflation_by(double rho, double count) { return std::min((1 + rho) / (1 - rho), count / 2); }
+
 // Trimmed mean, its standard error from the winsorised values (Tukey & McLaughlin 1963; Yuen 1974), widened for the
-// autocorrelation that is left between the units, taken as AR(1) (Bayley & Hammersley 1946).
+// autocorrelation that is left between the units, taken as AR(1).
 Estimate trimmed_mean(std::span<const double> values) {
   const std::size_t n = values.size();
   const auto trimmed = static_cast<std::size_t>(kTrim * static_cast<double>(n));
   std::vector<double> sorted(values.begin(), values.end());
   std::sort(sorted.begin(), sorted.end());
   const double kept = static_cast<double>(n - 2 * trimmed);
-  const double center = std::accumulate(sorted.begin() + static_cast<std::ptrdiff_t>(trimmed),
-                                        sorted.end() - static_cast<std::ptrdiff_t>(trimmed), 0.0) /
-                        kept;
+  const auto ends = static_cast<std::ptrdiff_t>(trimmed);
+  const double center = std::accumulate(sorted.begin() + ends, sorted.end() - ends, 0.0) / kept;
 
   std::vector<double> winsorised;  // in the order taken
   for (const double v : values) winsorised.push_back(std::clamp(v, sorted[trimmed], sorted[n - 1 - trimmed]));
@@ -43,9 +51,12 @@ Estimate trimmed_mean(std::span<const double> values) {
   for (const double v : winsorised) squares += (v - mean) * (v - mean);
 
   const double rho = autocorrelation(winsorised);
-  const double inflation = std::min((1 + rho) / (1 - rho), count / 2);
+  const double inflation = inflation_by(rho, count);
+  const double cautious = inflation_by(std::min(rho + 1 / std::sqrt(count), 0.95), count);
+  const double variance = squares / (kept * (kept - 1));
   return {.center = center,
-          .error = std::sqrt(squares / (kept * (kept - 1)) * inflation / (1 - inflation / count) * (1 - 1 / count)),
+          .error = std::sqrt(variance * variance_factor(inflation, count)),
+          .cautious_error = std::sqrt(variance * variance_factor(cautious, count)),
           .freedom = std::max(1.0, kept / inflation - 1)};
 }
 
@@ -85,14 +96,15 @@ record::Comparison compare_pairs(std::span<const double> a, std::span<const doub
 
   const Estimate estimate = trimmed_mean(units);
   const double half = student_t_critical(0.05, estimate.freedom) * estimate.error;
-  const double verdict_half = student_t_critical(spent_at(units.size()), estimate.freedom) * estimate.error;
+  const double verdict_half = student_t_critical(spent_at(units.size()), estimate.freedom) * estimate.cautious_error;
   result.ratio = std::exp(estimate.center);
   result.ci95 = {std::exp(estimate.center - half), std::exp(estimate.center + half)};
 
   const double effect = std::log1p(smallest_effect);
   if (estimate.center - half >= -effect && estimate.center + half <= effect)
     result.verdict = record::Verdict::same;
-  else if (std::abs(estimate.center) >= effect && std::abs(estimate.center) > verdict_half)
+  else if (static_cast<double>(units.size()) >= kFirstLook && std::abs(estimate.center) >= effect &&
+           std::abs(estimate.center) > verdict_half)
     result.verdict = estimate.center > 0 ? record::Verdict::better : record::Verdict::worse;
   return result;
 }

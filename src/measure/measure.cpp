@@ -123,7 +123,7 @@ void summarise(record::Metric& metric, std::uint64_t seed) {
 
 bool within_target(const Plan& plan, const std::vector<double>& samples) {
   // NaN compares false: goes on.
-  return half_width(median_ci95(samples, plan.seed)) <= plan.target * std::abs(median(samples));
+  return half_width(median_ci95(samples, plan.seed, 1)) <= plan.target * std::abs(median(samples));
 }
 
 record::Metric time_metric(const Plan& plan, const Sampler& sampler) {

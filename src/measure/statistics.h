@@ -22,13 +22,15 @@ double autocorrelation(std::span<const double> values);
 // 95% interval of the median of samples taken in sequence. Holds its level under drift and autocorrelation, as timings
 // have them (moving-block bootstrap; the block length comes from the samples). From 2 to 5 samples no 95% interval
 // exists without assuming a distribution: it is then [min, max], which covers with 1 - 2^(1-n). NaN below 2.
-record::Interval median_ci95(std::span<const double> values, std::uint64_t seed);
+// `caution`: standard errors by which the autocorrelation is taken higher than estimated; a stop rule, which looks
+// again and again and would stop at the look that happens to underestimate it, asks with 1.
+record::Interval median_ci95(std::span<const double> values, std::uint64_t seed, double caution = 0);
 
 // Ratio of two interleaved series a[i], b[i] (pair i taken side by side, in the order AB BA AB BA): its estimate and
 // interval, and the verdict against the smallest effect that counts. `better` says whether larger values are better
 // (lower is taken for neither); ratio > 1 means b is better. Two neighbouring pairs make one unit (ABBA), in which a
 // linear drift cancels. Sizes must be equal; values must be positive and finite. Below 3 units there is no interval
-// (0 to infinity; ratio NaN where nothing can be compared) and the verdict is inconclusive.
+// (0 to infinity; ratio NaN where nothing can be compared); below 5 the verdict is never better or worse.
 //   same          the 95% interval lies within 1/(1+smallest_effect) .. 1+smallest_effect
 //   better/worse  the estimate is at least smallest_effect away from 1, and 1 is outside the verdict interval, whose
 //                 error is spent over repeated looks so that at most 0.5% of equal pairs ever get this verdict, however
