@@ -51,7 +51,9 @@ Status check_total_size(const Value& root, const std::vector<SafetensorsFile>& f
 
 void Checkpoint::add(SafetensorsFile file) {
   for (const auto& [name, tensor] : file.tensors()) {
-    infos_.emplace(name, tensor.info);
+    Info& info = infos_.emplace(name, tensor.info).first->second;
+    info.file = file.file().name();
+    info.offset = tensor.begin;
     file_of_.emplace(name, files_.size());
   }
   files_.push_back(std::move(file));

@@ -27,6 +27,8 @@ class WeightSource {
     std::vector<std::int64_t> shape;
     std::string stored;    // the file's word for the type: "BF16"
     bool readable = true;  // false: a type that DType does not have ("F4"); rows() refuses it by name
+    std::string file;      // where its bytes are, for messages; empty: nowhere
+    std::int64_t offset = 0;
   };
   virtual const std::map<std::string, Info>& tensors() const = 0;
   // Rows [first, first + n) of a tensor of rank 1 (rows of one element) or 2, contiguous, host memory: a view
@@ -50,10 +52,13 @@ struct ModelSource {
   std::string
       fingerprint;        // SHA-256 over config.json, each weight file's header, size and three 64 KiB samples of data
   std::string stored_as;  // the types of the matrices: "bf16", "f16", "bf16 and f32"
+  std::vector<std::string> warnings;  // what is odd but does no harm (a tensor that nothing reads): for the log
 };
 
 // spec: "demo" (or empty), a folder, "owner/name" in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME or
 // ~/.cache/huggingface/hub), or "synthetic:NAME". Nothing is downloaded: a missing model's error says how to get it.
+// Config, weight headers and every tensor's shape are checked here; of the weights' data only samples are read. Errors:
+// io if it is not there; those of read_config, open_safetensors and check_weights.
 Result<ModelSource> find_model(const std::string& spec);
 
 // The files of a folder or cache entry alone: what `redline tokenize` needs. Errors as find_model.
@@ -61,8 +66,10 @@ Result<std::unique_ptr<FileSet>> find_files(const std::string& spec);
 
 // Names accepted after "synthetic:".
 std::vector<std::string> synthetic_names();
-// The model as an HF folder (config.json, model.safetensors in shards of at most 4 GiB with index, and the demo
-// tokenizer padded to the vocabulary) that other engines load. Errors: io.
+// The model as an HF folder that other engines load: config.json, generation_config.json, model.safetensors or shards
+// of at most 4 GiB with their index, and the tokenizer's files (a synthetic model gets the demo's: its vocabulary is
+// smaller than the config's, which is legal). The folder appears complete or not at all, and must not exist before,
+// unless it is empty. Errors: io; those of the source.
 Status save_model(const ModelSource& source, const std::filesystem::path& folder);
 
 // A loaded layer. q, k, v rows lie one after the other in qkv; gate rows, then up rows, in gate_up.
@@ -85,17 +92,25 @@ struct ModelWeights {
   std::vector<Buffer> memory;  // owns all of it
   Bytes bytes;                 // in all
   Bytes bytes_per_token;       // read by a decode step: all but the embedding, unless it is the head
+
+  std::vector<std::string> warnings;  // tensors with values that are not finite numbers
 };
 
 struct LoadOptions {
   quant::Format format = quant::Format::bf16;  // of the matrices
   quant::Layout layout = quant::Layout::row_major;
   int threads = 0;                                      // 0: one per core
-  std::function<void(Bytes done, Bytes all)> progress;  // may be empty
+  std::function<void(Bytes done, Bytes all)> progress;  // of stored bytes; from any thread, one at a time; may be empty
 };
 
-// Packs the source's weights into host-visible memory. Errors: invalid_input for a missing tensor or a shape that
-// differs from the config's (extra tensors: a warning, except known stale buffers), out_of_memory.
+// Compares the tensors that are there with those the config asks for. Errors: invalid_input for a missing tensor
+// (weights.missing) or one of another shape (weights.shape); unsupported for a type other than f32, bf16 and f16
+// (weights.dtype). Returns warnings for tensors that nothing reads, without stale buffers of old checkpoints.
+Result<std::vector<std::string>> check_weights(const ModelConfig& config, const WeightSource& weights,
+                                               const std::string& name);
+
+// Packs the source's weights into host-visible memory, each into one allocation of its own. Prints nothing. Errors:
+// those of check_weights, before anything is allocated; out_of_memory; io.
 Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory);
 
 }  // namespace rl::model

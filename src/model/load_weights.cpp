@@ -1,0 +1,291 @@
+#include <mutex>
+#include <new>
+#include <thread>
+
+#include "base/checked.h"
+#include "model/model.h"
+#include "model/weight_names.h"
+#include "num/convert.h"
+#include "quant/pack.h"
+
+namespace rl::model {
+namespace {
+
+// One piece of work: rows of one stored tensor to their place. Pieces are about this large, so that what was read is
+// still in the core's cache when it is packed.
+constexpr std::int64_t kPieceBytes = 1 << 20;
+constexpr std::int64_t kPanelRows = 64;
+
+struct Piece {
+  std::size_t tensor = 0;  // in Loader::names_
+  std::int64_t first = 0, rows = 0;
+  std::int64_t bytes = 0;                   // as stored
+  const quant::PackedWeight* to = nullptr;  // a matrix, from row to_row on
+  std::int64_t to_row = 0;
+  float* floats = nullptr;  // or a vector
+};
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t n : shape) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", n);
+  return text + "]";
+}
+
+// Values whose exponent is all ones: infinities and NaN.
+template <class Bits>
+std::int64_t count_special(const void* data, std::int64_t n, Bits exponent) {
+  const auto* bits = static_cast<const Bits*>(data);
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < n; ++i) count += (bits[i] & exponent) == exponent;
+  return count;
+}
+std::int64_t count_not_finite(const TensorRef& t) {
+  switch (t.dtype) {
+    case DType::bf16:
+      return count_special<std::uint16_t>(t.data, t.elements(), 0x7F80);
+    case DType::f16:
+      return count_special<std::uint16_t>(t.data, t.elements(), 0x7C00);
+    default:
+      return count_special<std::uint32_t>(t.data, t.elements(), 0x7F800000);
+  }
+}
+
+void to_floats(const TensorRef& source, float* out) {
+  for (std::int64_t i = 0; i < source.elements(); ++i) {
+    if (source.dtype == DType::f32) out[i] = source.as<const float>()[i];
+    if (source.dtype == DType::bf16) out[i] = num::to_float(source.as<const num::bf16>()[i]);
+    if (source.dtype == DType::f16) out[i] = num::to_float(source.as<const num::fp16>()[i]);
+  }
+}
+
+class Loader {
+ public:
+  Loader(const ModelSource& source, const LoadOptions& options, MemoryResource& memory)
+      : source_(source), options_(options), memory_(memory) {}
+
+  Result<ModelWeights> load() {
+    RL_TRY(plan());
+    RL_TRY(run());
+    for (std::size_t i = 0; i < names_.size(); ++i)
+      if (not_finite_[i] > 0)
+        weights_.warnings.push_back(
+            fmt::format("{}: {} values of '{}' are infinite or NaN", source_.name, not_finite_[i].load(), names_[i]));
+    return std::move(weights_);
+  }
+
+ private:
+  // Allocates everything and lists the pieces. Layers do not move in weights_.layers once it has its size.
+  Status plan() {
+    const ModelConfig& c = source_.config;
+    const std::int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+    RL_TRY(matrix(weights_.embedding, c.vocab, c.hidden, {kEmbeddingName}));
+    weights_.layers.resize(static_cast<std::size_t>(c.layers));
+    for (std::int64_t i = 0; i < c.layers; ++i) {
+      LayerWeights& layer = weights_.layers[static_cast<std::size_t>(i)];
+      const auto name = [prefix = layer_prefix(i)](const char* rest) { return prefix + rest; };
+      RL_TRY(vector(layer.attention_norm, {name("input_layernorm.weight")}));
+      RL_TRY(vector(layer.ffn_norm, {name("post_attention_layernorm.weight")}));
+      RL_TRY(
+          matrix(layer.qkv, q + 2 * kv, c.hidden,
+                 {name("self_attn.q_proj.weight"), name("self_attn.k_proj.weight"), name("self_attn.v_proj.weight")}));
+      if (c.qkv_bias) {
+        RL_TRY(vector(layer.qkv_bias,
+                      {name("self_attn.q_proj.bias"), name("self_attn.k_proj.bias"), name("self_attn.v_proj.bias")}));
+      }
+      if (c.qk_norm) {
+        RL_TRY(vector(layer.q_norm, {name("self_attn.q_norm.weight")}));
+        RL_TRY(vector(layer.k_norm, {name("self_attn.k_norm.weight")}));
+      }
+      RL_TRY(matrix(layer.out, c.hidden, q, {name("self_attn.o_proj.weight")}));
+      if (c.out_bias) RL_TRY(vector(layer.out_bias, {name("self_attn.o_proj.bias")}));
+      RL_TRY(matrix(layer.gate_up, 2 * c.ffn, c.hidden, {name("mlp.gate_proj.weight"), name("mlp.up_proj.weight")}));
+      RL_TRY(matrix(layer.down, c.hidden, c.ffn, {name("mlp.down_proj.weight")}));
+    }
+    RL_TRY(vector(weights_.final_norm, {kFinalNormName}));
+    const Bytes embedding = embedding_bytes_;
+    if (c.tied_head) {
+      weights_.head = weights_.embedding;
+    } else {
+      RL_TRY(matrix(weights_.head, c.vocab, c.hidden, {kHeadName}));
+    }
+    weights_.bytes_per_token = c.tied_head ? weights_.bytes : weights_.bytes - embedding;
+    return ok();
+  }
+
+  Result<void*> allocate(Bytes bytes) {
+    RL_ASSIGN(Buffer buffer, Buffer::make(memory_, bytes));
+    void* const data = buffer.data();
+    weights_.memory.push_back(std::move(buffer));
+    weights_.bytes += bytes;
+    return data;
+  }
+
+  // A matrix made of stored ones, their rows one after the other.
+  Status matrix(quant::PackedWeight& weight, std::int64_t rows, std::int64_t cols, std::vector<std::string> parts) {
+    RL_ASSIGN(const quant::PackedSize size, quant::packed_size(options_.format, options_.layout, rows, cols));
+    RL_ASSIGN(void* const data, allocate(size.data + size.scales));
+    weight = {.format = options_.format,
+              .layout = options_.layout,
+              .rows = rows,
+              .cols = cols,
+              .padded_rows = size.padded_rows,
+              .padded_cols = size.padded_cols,
+              .data = data};
+    if (size.scales.count > 0)
+      weight.scales = reinterpret_cast<float*>(static_cast<std::byte*>(data) + size.data.count);
+    if (embedding_bytes_.count == 0) embedding_bytes_ = size.data + size.scales;
+    quant::zero_padding(weight);
+    std::int64_t to_row = 0;
+    for (std::string& part : parts) {
+      const WeightSource::Info& info = source_.weights->tensors().at(part);
+      const std::int64_t row_bytes = cols * size_of(info.dtype);
+      const std::int64_t step = std::max(kPanelRows, kPieceBytes / row_bytes / kPanelRows * kPanelRows);
+      for (std::int64_t first = 0; first < info.shape[0]; first += step) {
+        const std::int64_t n = std::min(step, info.shape[0] - first);
+        pieces_.push_back({.tensor = names_.size(),
+                           .first = first,
+                           .rows = n,
+                           .bytes = n * row_bytes,
+                           .to = &weight,
+                           .to_row = to_row + first});
+      }
+      to_row += info.shape[0];
+      names_.push_back(std::move(part));
+    }
+    return ok();
+  }
+
+  // A vector of floats made of stored ones.
+  Status vector(TensorRef& result, std::vector<std::string> parts) {
+    std::int64_t n = 0;
+    for (const std::string& part : parts) n += source_.weights->tensors().at(part).shape[0];
+    RL_ASSIGN(void* const data, allocate({n * std::int64_t{sizeof(float)}}));
+    result = tensor(data, DType::f32, {n});
+    auto* floats = static_cast<float*>(data);
+    for (std::string& part : parts) {
+      const WeightSource::Info& info = source_.weights->tensors().at(part);
+      pieces_.push_back({.tensor = names_.size(),
+                         .rows = info.shape[0],
+                         .bytes = info.shape[0] * size_of(info.dtype),
+                         .floats = floats});
+      floats += info.shape[0];
+      names_.push_back(std::move(part));
+    }
+    return ok();
+  }
+
+  Status run() {
+    not_finite_ = std::vector<std::atomic<std::int64_t>>(names_.size());
+    for (const Piece& piece : pieces_) all_ += Bytes{piece.bytes};
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    const std::size_t wanted = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : cores;
+    std::vector<std::jthread> helpers;
+    for (std::size_t i = 1; i < std::min(wanted, pieces_.size()); ++i) helpers.emplace_back([this] { work(); });
+    work();
+    helpers.clear();
+    if (error_) return *std::move(error_);
+    return ok();
+  }
+
+  void work() {
+    std::vector<std::byte> scratch;
+    while (!stopped_) {
+      const std::size_t next = next_.fetch_add(1);
+      if (next >= pieces_.size()) return;
+      const Status done = place(pieces_[next], scratch);
+      const std::lock_guard lock(mutex_);
+      if (!done) {
+        if (!error_) error_ = done.error();
+        stopped_ = true;
+        return;
+      }
+      done_ += Bytes{pieces_[next].bytes};
+      if (options_.progress) options_.progress(done_, all_);
+    }
+  }
+
+  Status place(const Piece& piece, std::vector<std::byte>& scratch) try {
+    RL_ASSIGN(const TensorRef rows, source_.weights->rows(names_[piece.tensor], piece.first, piece.rows, scratch));
+    if (!source_.synthetic) not_finite_[piece.tensor] += count_not_finite(rows);
+    if (piece.to)
+      quant::pack_rows(*piece.to, piece.to_row, rows);
+    else
+      to_floats(rows, piece.floats);
+    return ok();
+  } catch (const std::bad_alloc&) {
+    return Error{.kind = ErrorKind::out_of_memory, .what = "no memory to read weights", .field = names_[piece.tensor]};
+  }
+
+  const ModelSource& source_;
+  const LoadOptions& options_;
+  MemoryResource& memory_;
+  ModelWeights weights_;
+  Bytes embedding_bytes_;
+  std::vector<std::string> names_;
+  std::vector<Piece> pieces_;
+  std::vector<std::atomic<std::int64_t>> not_finite_;
+  std::atomic<std::size_t> next_ = 0;
+  std::atomic<bool> stopped_ = false;
+  std::mutex mutex_;  // of what follows
+  std::optional<Error> error_;
+  Bytes done_, all_;
+};
+
+}  // namespace
+
+Result<std::vector<std::string>> check_weights(const ModelConfig& config, const WeightSource& weights,
+                                               const std::string& name) {
+  const auto& tensors = weights.tensors();
+  const std::vector<WeightSpec> specs = weights_of(config);
+  std::map<std::string_view, const WeightSpec*> known;
+  for (const WeightSpec& spec : specs) {
+    known.emplace(spec.name, &spec);
+    const auto found = tensors.find(spec.name);
+    if (found == tensors.end())
+      return Error{.kind = ErrorKind::invalid_input,
+                   .what = fmt::format("tensor '{}' is missing", spec.name),
+                   .rule = "weights.missing",
+                   .file = name,
+                   .field = spec.name,
+                   .expected = shape_text(spec.shape),
+                   .found = fmt::format("{} other tensors", tensors.size()),
+                   .hint = "config.json asks for it: the two files may be of different models"};
+    const WeightSource::Info& info = found->second;
+    Error error{.kind = ErrorKind::invalid_input,
+                .what = fmt::format("tensor '{}' has another shape than config.json says", spec.name),
+                .rule = "weights.shape",
+                .file = info.file.empty() ? name : info.file,
+                .field = spec.name,
+                .offset = info.file.empty() ? std::nullopt : std::optional(info.offset),
+                .expected = shape_text(spec.shape),
+                .found = shape_text(info.shape)};
+    if (info.shape != spec.shape) return error;
+    const bool number = info.dtype == DType::f32 || info.dtype == DType::bf16 || info.dtype == DType::f16;
+    if (info.readable && number) continue;
+    error.kind = ErrorKind::unsupported;
+    error.what = fmt::format("tensor '{}' is stored in a type that is not supported", spec.name);
+    error.rule = "weights.dtype";
+    error.expected = "F32, BF16 or F16";
+    error.found = info.stored;
+    return error;
+  }
+  std::string extra;
+  std::int64_t extras = 0;
+  for (const auto& [tensor, info] : tensors) {
+    if (known.contains(tensor) || is_stale_buffer(tensor)) continue;
+    if (++extras <= 3) extra += fmt::format("{}'{}'", extra.empty() ? "" : ", ", tensor);
+  }
+  std::vector<std::string> warnings;
+  if (extras > 0)
+    warnings.push_back(fmt::format("{}: {} {} that this model does not have: {}{}", name, extras,
+                                   extras == 1 ? "tensor" : "tensors", extra, extras > 3 ? ", ..." : ""));
+  return warnings;
+}
+
+Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory) {
+  RL_TRY(check_config(source.config));
+  RL_TRY(check_weights(source.config, *source.weights, source.name));
+  return Loader(source, options, memory).load();
+}
+
+}  // namespace rl::model
