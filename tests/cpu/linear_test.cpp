@@ -1,0 +1,239 @@
+// Every linear variant of cpu/fast that this processor runs against cpu/ref: every quick case and combination of types,
+// with one, two and three threads.
+
+#include "ops/linear.h"
+
+#include "check/result.h"
+#include "cpu/fast/cpu_device.h"
+#include "cpu/fast/variants.h"
+#include "cpu/ref/ref.h"
+#include "num/int8.h"
+#include "ops/case_inputs.h"
+#include "ops/compare.h"
+#include "ops/tolerance.h"
+#include "tensor/element.h"
+
+namespace rl::cpu {
+namespace {
+
+// Workspace of exactly the size a variant asks for, NaN before, with a band behind it that must not change.
+struct Workspace {
+  static constexpr std::int64_t kBand = 256;
+  std::int64_t size;
+  PoisoningResource memory{host_memory()};
+  Buffer buffer;
+
+  explicit Workspace(Bytes bytes) : size(bytes.count), buffer(Buffer::make(memory, bytes + Bytes{kBand}).value()) {}
+  void check() const {
+    for (std::int64_t i = size; i < size + kBand; ++i)
+      ASSERT_EQ(buffer.as<std::uint8_t>()[i], 0xFF) << i - size << " bytes past the workspace";
+  }
+};
+
+std::vector<std::byte> bytes_of(const TensorRef& t) {
+  const auto* const data = static_cast<const std::byte*>(t.data);
+  return {data, data + t.elements() * size_of(t.dtype)};
+}
+
+void set_bytes(const TensorRef& t, const std::vector<std::byte>& bytes) {
+  std::memcpy(t.data, bytes.data(), bytes.size());
+}
+
+Status run(const ops::Variant<ops::LinearArgs>& variant, const ops::LinearArgs& args, ThreadPool& pool) {
+  CpuStream stream(pool, detect_arch());
+  const Workspace workspace(variant.workspace(args));
+  RL_TRY(variant.launch(args, workspace.buffer.data(), stream));
+  workspace.check();
+  return ok();
+}
+
+// Beside the shared cases: several blocks of rows, of columns and of panels, each with a rest.
+constexpr ops::LinearCase kBlockCases[] = {
+    {"blocks", ops::kQuick, 230, 430, 620, true, true, 0, 12, 60},
+    {"blocks_even", ops::kQuick, 192, 512, 512, false, false, 0, 8, 60},
+    {"one_panel", ops::kQuick, 300, 10, 100, true, false, 0, 8, 0},
+};
+
+class Linear : public testing::TestWithParam<int> {  // threads
+ protected:
+  void check_case(const ops::LinearCase& c, const ops::LinearTypes& types) {
+    ASSERT_VALUE(auto inputs, make_inputs(c, types, quant::Layout::panel64));
+    const ops::LinearArgs& args = inputs.args;
+    ASSERT_OK(validate(args));
+    const std::vector<std::byte> before = bytes_of(args.out);
+    const ops::Subset subset{ops::choose_indices(c.tokens, c.check_tokens), ops::choose_indices(c.rows, c.check_rows)};
+    ops::Values reference = ref::linear(args, subset);
+    std::vector<double> tolerance = ops::tolerance(args, reference);
+    if (types.format == quant::Format::int8) {  // no tolerance: float for float as num/int8.h says
+      std::fill(tolerance.begin(), tolerance.end(), 0.0);
+      if (types.out == DType::bf16)
+        for (double& value : reference.value)
+          value = static_cast<double>(num::to_float(num::from_double<num::bf16>(value)));
+    }
+    for (const auto& variant : linear_variants()) {
+      SCOPED_TRACE(fmt::format("{} {}: {} x, {} weights, {} out", variant.name, c.name, name_of(types.x),
+                               name_of(types.format), name_of(types.out)));
+      if (!variant.supports(args, detect_arch())) continue;
+      ++ran_[variant.name];
+      set_bytes(args.out, before);
+      ASSERT_OK(run(variant, args, pool_));
+      ASSERT_OK(inputs.memory.check_guards());
+      const ops::Comparison comparison = ops::compare(args.out, subset, reference.value, tolerance);
+      ASSERT_TRUE(comparison.passed) << comparison.message();
+    }
+  }
+
+  ThreadPool pool_{GetParam()};
+  std::map<std::string, int> ran_;  // by variant: cases
+};
+
+TEST_P(Linear, EveryVariantAgreesWithTheOracle) {
+  int cases = 0;
+  const auto check_all = [&](std::span<const ops::LinearCase> table) {
+    for (const ops::LinearCase& c : table)
+      for (const ops::LinearTypes& types : ops::kLinearTypes) {
+        if (!(c.tags & ops::kQuick) || !takes(c, types)) continue;
+        ++cases;
+        ASSERT_NO_FATAL_FAILURE(check_case(c, types));
+      }
+  };
+  ASSERT_NO_FATAL_FAILURE(check_all(ops::kLinearCases));
+  ASSERT_NO_FATAL_FAILURE(check_all(kBlockCases));
+  const Arch arch = detect_arch();
+  EXPECT_EQ(ran_["linear/cpu.portable"], cases);
+  EXPECT_EQ(ran_["linear/cpu.avx2"], arch.avx2 ? cases : 0);
+  EXPECT_EQ(ran_["linear/cpu.avx512"] > cases / 2, arch.avx512);
+  EXPECT_EQ(ran_["linear/cpu.avx512_bf16"] > 0, arch.avx512_bf16);
+  EXPECT_EQ(ran_["linear/cpu.avx512_vnni"] > 0, arch.avx512_vnni);
+}
+INSTANTIATE_TEST_SUITE_P(Threads, Linear, testing::Values(1, 2, 3));
+
+// The bits of a row do not depend on how many rows are computed with it, nor on the number of threads.
+TEST(LinearVariants, AreBatchInvariantWhereTheySaySo) {
+  constexpr std::int64_t kTokens = 203;
+  ThreadPool two(2), three(3);
+  int checked = 0;
+  for (const ops::LinearTypes& types : ops::kLinearTypes) {
+    ASSERT_VALUE(auto inputs,
+                 make_inputs({"batch", ops::kQuick, kTokens, 130, 600, true}, types, quant::Layout::panel64));
+    const ops::LinearArgs& all = inputs.args;
+    const std::int64_t row_bytes = all.out.shape[1] * size_of(all.out.dtype);
+    for (const auto& variant : linear_variants()) {
+      if (!variant.supports(all, detect_arch()) || !variant.facts.batch_invariant) continue;
+      SCOPED_TRACE(fmt::format("{}, {} x, {} weights", variant.name, name_of(types.x), name_of(types.format)));
+      ASSERT_OK(run(variant, all, two));
+      const std::vector<std::byte> together = bytes_of(all.out);
+      for (const std::int64_t n : {1, 2, 3, 4, 5, 6, 7, 13, 16, 96, 97}) {
+        ops::LinearArgs part = all;
+        const std::int64_t first = kTokens - n;
+        part.x.shape[0] = part.out.shape[0] = n;
+        part.x.data = static_cast<std::byte*>(all.x.data) + first * all.x.strides[0] * size_of(all.x.dtype);
+        ASSERT_OK(run(variant, part, n % 2 == 0 ? two : three));
+        ASSERT_EQ(
+            std::memcmp(part.out.data, together.data() + first * row_bytes, static_cast<std::size_t>(n * row_bytes)), 0)
+            << n << " rows";
+        ++checked;
+      }
+    }
+  }
+  EXPECT_GT(checked, 200);
+}
+
+TEST(LinearVariants, ANanStaysInItsRow) {
+  for (const ops::LinearTypes& types : ops::kLinearTypes) {
+    ASSERT_VALUE(auto inputs, make_inputs({"nan", ops::kQuick, 3, 70, 40}, types, quant::Layout::panel64));
+    const ops::LinearArgs& args = inputs.args;
+    store_element(args.x.dtype, args.x.data, args.x.strides[0] + 5, std::nan(""));
+    ThreadPool pool(1);
+    for (const auto& variant : linear_variants()) {
+      if (!variant.supports(args, detect_arch())) continue;
+      ASSERT_OK(run(variant, args, pool));
+      for (std::int64_t i = 0; i < 3 * 70; ++i)
+        ASSERT_EQ(std::isnan(load_element(args.out.dtype, args.out.data, i)), i / 70 == 1) << variant.name << " " << i;
+    }
+  }
+}
+
+TEST(LinearVariants, NoRowsIsNoWork) {
+  ASSERT_VALUE(auto inputs,
+               make_inputs({"some", ops::kQuick, 3, 70, 40}, ops::kLinearTypes[0], quant::Layout::panel64));
+  ops::LinearArgs args = inputs.args;
+  args.x.shape[0] = args.out.shape[0] = 0;
+  const std::vector<std::byte> before = bytes_of(inputs.args.out);
+  ThreadPool pool(2);
+  for (const auto& variant : linear_variants()) {
+    if (!variant.supports(args, detect_arch())) continue;
+    EXPECT_OK(run(variant, args, pool));
+  }
+  EXPECT_EQ(bytes_of(inputs.args.out), before);
+}
+
+struct Choice {
+  ops::LinearTypes types;
+  const char* avx512_bf16;
+  const char* avx512;
+  const char* avx2;
+};
+constexpr Choice kChoices[] = {
+    {{DType::bf16, quant::Format::bf16, DType::bf16}, "linear/cpu.avx512_bf16", "linear/cpu.avx512", "linear/cpu.avx2"},
+    {{DType::f32, quant::Format::bf16, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
+    {{DType::f32, quant::Format::f32, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
+    {{DType::bf16, quant::Format::f16, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
+    {{DType::bf16, quant::Format::int8, DType::f32}, "linear/cpu.avx512_vnni", "linear/cpu.avx2", "linear/cpu.avx2"},
+};
+
+// With flags set by hand: the same on every machine.
+TEST(LinearVariants, TheBestForTheInstructionSetIsChosen) {
+  const Arch avx2{.avx2 = true}, avx512{.avx2 = true, .avx512 = true},
+      full{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true};
+  for (const Choice& choice : kChoices) {
+    ASSERT_VALUE(auto inputs, make_inputs({"c", ops::kQuick, 2, 70, 40}, choice.types, quant::Layout::panel64));
+    const auto chosen = [&](const Arch& arch) -> std::string {
+      const auto variant = ops::choose(catalog().linear, inputs.args, arch);
+      return variant ? (*variant)->name : variant.error().message();
+    };
+    EXPECT_EQ(chosen(full), choice.avx512_bf16);
+    EXPECT_EQ(chosen(avx512), choice.avx512);
+    EXPECT_EQ(chosen(avx2), choice.avx2);
+    EXPECT_EQ(chosen(Arch{}), "linear/cpu.portable");
+    ASSERT_VALUE(auto rows, make_inputs({"c", ops::kQuick, 2, 70, 40}, choice.types, quant::Layout::row_major));
+    inputs = std::move(rows);
+    EXPECT_EQ(chosen(full), ref::catalog().linear[0].name);
+  }
+}
+
+TEST(LinearVariants, SayWhyNot) {
+  ASSERT_VALUE(auto inputs, make_inputs({"c", ops::kQuick, 2, 70, 40}, kChoices[4].types, quant::Layout::panel64));
+  ops::LinearArgs args = inputs.args;
+  const auto reason = [&](std::string_view name, const Arch& arch) -> std::string {
+    const auto variant = ops::choose(linear_variants(), args, arch, name);
+    return variant ? "none" : variant.error().message();
+  };
+  EXPECT_THAT(reason("linear/cpu.avx512_vnni", Arch{}), testing::HasSubstr("needs AVX512_VNNI"));
+  EXPECT_THAT(reason("linear/cpu.avx512", Arch{.avx2 = true, .avx512 = true}),
+              testing::HasSubstr("no kernel for int8"));
+  EXPECT_THAT(reason("linear/cpu.portable", Arch{.family = Arch::Family::cuda}), testing::HasSubstr("runs on the CPU"));
+  args.weight.layout = quant::Layout::row_major;
+  EXPECT_THAT(reason("linear/cpu.portable", Arch{}), testing::HasSubstr("panel64"));
+  args.weight.layout = quant::Layout::panel64;
+  args.weight.cols = num::kInt8MaxCols + 1;
+  EXPECT_THAT(reason("linear/cpu.portable", Arch{}), testing::HasSubstr("exact up to 133144 columns"));
+}
+
+TEST(LinearVariants, ReadXInPlaceWhereTheyCan) {
+  const Arch full{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true};
+  const auto workspace = [&](const ops::LinearTypes& types, std::int64_t cols) {
+    const auto inputs = make_inputs({"c", ops::kQuick, 2, 70, cols}, types, quant::Layout::panel64);
+    RL_CHECK(inputs.has_value());
+    const auto variant = ops::choose(linear_variants(), inputs->args, full);
+    RL_CHECK(variant.has_value());
+    return (*variant)->workspace(inputs->args).count;
+  };
+  EXPECT_EQ(workspace(kChoices[0].types, 40), 0);
+  EXPECT_GT(workspace(kChoices[0].types, 41), 0);
+  EXPECT_EQ(workspace(kChoices[2].types, 41), 0);
+  EXPECT_GT(workspace(kChoices[4].types, 40), 0);
+}
+
+}  // namespace
+}  // namespace rl::cpu
