@@ -264,14 +264,12 @@ Bytes flash_workspace(const AttentionArgs& args) {
   // Per sequence the worse of: as many queries as still stream, in many parts; a full tile, in few.
   const std::int64_t stream_queries = std::min(args.max_q, tiling.chunks == 1 ? kStreamRows / tiling.heads : 0);
   const std::int64_t tile_queries = std::min(args.max_q, tiling.queries);
-  const auto floats = [&](std::int64_t queries, std::int64_t rows) {
-    const std::int64_t parts = parts_bound(rows, args.max_kv);
-    if (parts <= 1 || queries == 0) return std::int64_t{0};
-    return std::min(tokens, seqs * queries) * kv_heads * tiling.chunks * tiling.heads * parts * stride;
-  };
-  const std::int64_t partials =
-      std::max(floats(stream_queries, 1), is_stream(tile_queries * tiling.heads) ? 0 : floats(tile_queries, kTileRows));
-  return {Launch::plan_bytes(seqs) + partials * static_cast<std::int64_t>(sizeof(float))};
+  const std::int64_t stream_parts = parts_bound(1, args.max_kv), tile_parts = parts_bound(kTileRows, args.max_kv);
+  if (stream_parts <= 1) return {Launch::plan_bytes(seqs)};
+  const std::int64_t parts = std::min(tokens * std::max(stream_parts, tile_parts),
+                                      seqs * std::max(stream_queries * stream_parts, tile_queries * tile_parts));
+  return {Launch::plan_bytes(seqs) +
+          parts * kv_heads * tiling.chunks * tiling.heads * stride * static_cast<std::int64_t>(sizeof(float))};
 }
 
 Bytes standard_workspace(const AttentionArgs& args) {

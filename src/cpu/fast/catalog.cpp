@@ -24,13 +24,13 @@ constexpr quant::Layout kLayouts[] = {quant::Layout::panel64, quant::Layout::row
 
 struct Lists {
   const ops::Catalog& ref = ref::catalog();
-  List<ops::EmbedArgs> embed = join({}, ref.embed);
-  List<ops::RmsNormArgs> rms_norm = join({}, ref.rms_norm);
+  List<ops::EmbedArgs> embed = join(embed_variants(), ref.embed);
+  List<ops::RmsNormArgs> rms_norm = join(rms_norm_variants(), ref.rms_norm);
   List<ops::LinearArgs> linear = join(linear_variants(), ref.linear);
-  List<ops::RopeAppendArgs> rope_append = join({}, ref.rope_append);
-  List<ops::AttentionArgs> attention = join({}, ref.attention);
-  List<ops::SiluMulArgs> silu_mul = join({}, ref.silu_mul);
-  List<ops::SampleArgs> sample = join({}, ref.sample);
+  List<ops::RopeAppendArgs> rope_append = join(rope_append_variants(), ref.rope_append);
+  List<ops::AttentionArgs> attention = join(attention_variants(), ref.attention);
+  List<ops::SiluMulArgs> silu_mul = join(silu_mul_variants(), ref.silu_mul);
+  List<ops::SampleArgs> sample = join(sample_variants(), ref.sample);
   ops::Catalog catalog{.embed = embed,
                        .rms_norm = rms_norm,
                        .linear = linear,

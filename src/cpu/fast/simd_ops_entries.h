@@ -74,11 +74,15 @@ inline void rope(const RopeHead& head) {
 
 void rope_head(const RopeHead& head) { head.bf16 ? rope<std::uint16_t>(head) : rope<float>(head); }
 
+// silu(g) = g z / (1 + z) with z = e^g for negative g: e^-g would overflow where the result is still a normal number,
+// and so that z does not underflow either, it is applied as its root, twice.
 template <class T>
 inline void silu_mul_of(const T* gate, const T* up, std::int64_t n, T* out) {
   for_vectors(n, [&](std::int64_t i, std::int64_t count) {
     const Vec g = load_some(gate + i, count);
-    store_some(out + i, g / (splat(1) + exp(splat(0) - g)) * load_some(up + i, count), count);
+    const Vec root = exp(vmax(g, splat(0) - g) * splat(-0.5f));
+    const Vec scaled = select_le(splat(0), g, g, (g * root) * root);
+    store_some(out + i, scaled / fma(root, root, splat(1)) * load_some(up + i, count), count);
   });
 }
 
