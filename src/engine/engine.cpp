@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "engine/binder.h"
 #include "engine/scheduler.h"
 #include "engine/setup.h"
@@ -153,6 +154,13 @@ Result<std::unique_ptr<Engine>> Engine::make(const model::ModelSource& source, c
                          step_limits(complete, config), complete.force));
   RL_ASSIGN(Setup setup, plan_setup(config, backend, binder, complete));
   const std::string table = setup.plan.table();
+  if (const Bytes memory_there = backend.device->info().memory; setup.plan.total() > memory_there)
+    return Error{.kind = ErrorKind::out_of_memory,
+                 .what = "the model does not fit; the plan was\n" + table,
+                 .rule = "engine.memory",
+                 .expected = fmt::format("at most {}", format_binary_bytes(memory_there)),
+                 .found = format_binary_bytes(setup.plan.total()),
+                 .hint = "use a smaller context, fewer sequences, less KV memory, or bf16"};
   auto impl = std::make_unique<Impl>(config, std::move(setup), std::move(binder));
   impl->synthetic = source.synthetic;
   Status allocated = impl->allocate(source, *backend.device, memory);

@@ -14,11 +14,11 @@ using namespace literals;
 struct EngineTest : testing::Test {
   TestBackend backend{false};
   CountingResource memory{host_memory()};
-  Result<Golden> golden = Golden::open(folder_of("llama2"));
+  std::optional<Golden> golden;
 
   std::vector<TokenId> prompt(int n) { return golden->ids(fmt::format("len{}.input_ids", n)); }
   std::vector<TokenId> greedy(int n) { return golden->ids(fmt::format("len{}.greedy_new_ids", n)); }
-  void SetUp() override { ASSERT_OK(golden); }
+  void SetUp() override { ASSERT_VALUE(golden, Golden::open(folder_of("llama2"))); }
 };
 
 TEST_F(EngineTest, TheMemoryPlanIsWhatTheAllocatorCounts) {
@@ -66,6 +66,14 @@ TEST_F(EngineTest, EveryAllocationThatFailsIsAnErrorWithoutALeak) {
     ASSERT_LT(n, 1000);
   }
   EXPECT_GT(n, 5);
+}
+
+TEST_F(EngineTest, APlanBeyondTheMachinesMemoryIsRefusedBeforeAnythingIsLoaded) {
+  const auto engine = make_engine("llama2", *backend, {.kv_memory = {std::int64_t{1} << 50}}, memory);
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().rule, "engine.memory");
+  EXPECT_NE(engine.error().what.find("kv pages"), std::string::npos);
+  EXPECT_EQ(memory.allocations(), 0);
 }
 
 // A request's tokens do not depend on what else is in the batch, nor on the batch's order.

@@ -74,12 +74,16 @@ TEST_P(Parity, Bf16IsClose) {
   EXPECT_GT(difference, tolerance_of(model)) << "this is not bf16";
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Parity, testing::Combine(testing::ValuesIn(kFixtureModels), testing::Bool()),
-                         [](const testing::TestParamInfo<Param>& info) {
-                           std::string name = std::get<0>(info.param);
-                           std::erase(name, '-');
-                           return name + (std::get<1>(info.param) ? "_ref" : "_fast");
-                         });
+std::string name_of_case(const testing::TestParamInfo<Param>& param) {
+  std::string name = std::get<0>(param.param);
+  std::erase(name, '-');
+  return name + (std::get<1>(param.param) ? "_ref" : "_fast");
+}
+INSTANTIATE_TEST_SUITE_P(Models, Parity,
+                         testing::Combine(testing::ValuesIn(std::vector<std::string>(std::begin(kFixtureModels),
+                                                                                     std::end(kFixtureModels))),
+                                          testing::Bool()),
+                         name_of_case);
 
 struct DemoParity : testing::Test {
   TestBackend backend{false};
