@@ -17,17 +17,24 @@ const char* architecture_of(Family family) {
   return "?";
 }
 
+// With a point or an exponent, which transformers wants of a float: "32.0", "1e-05".
+std::string real(double value) {
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
 std::string rope_scaling(const RopeConfig& rope) {
   switch (rope.type) {
     case RopeConfig::Type::none:
       return "null";
     case RopeConfig::Type::linear:
-      return fmt::format(R"({{"rope_type": "linear", "factor": {:#}}})", rope.factor);
+      return fmt::format(R"({{"rope_type": "linear", "factor": {}}})", real(rope.factor));
     case RopeConfig::Type::llama3:
-      return fmt::format(
-          R"({{"rope_type": "llama3", "factor": {:#}, "low_freq_factor": {:#}, "high_freq_factor": {:#},)"
-          R"( "original_max_position_embeddings": {}}})",
-          rope.factor, rope.low_freq_factor, rope.high_freq_factor, rope.original_max_positions);
+      return fmt::format(R"({{"rope_type": "llama3", "factor": {}, "low_freq_factor": {}, "high_freq_factor": {},)"
+                         R"( "original_max_position_embeddings": {}}})",
+                         real(rope.factor), real(rope.low_freq_factor), real(rope.high_freq_factor),
+                         rope.original_max_positions);
   }
   return "null";
 }
@@ -36,7 +43,6 @@ std::string rope_scaling(const RopeConfig& rope) {
 
 std::string write_config(const ModelConfig& c) {
   std::string text = "{\n";
-  const auto real = [](double x) { return fmt::format("{:#}", x); };  // "32.0": transformers wants a float
   const auto field = [&](const char* key, const auto& value) { text += fmt::format("  \"{}\": {},\n", key, value); };
   std::string eos;
   for (const TokenId id : c.eos) eos += fmt::format("{}{}", eos.empty() ? "" : ", ", id);
