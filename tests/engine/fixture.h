@@ -12,8 +12,8 @@
 
 namespace rl::engine {
 
-inline std::string data_folder() { return std::string(REDLINE_SOURCE_DIR) + "/tests/data/models/"; }
-inline std::string demo_folder() { return std::string(REDLINE_SOURCE_DIR) + "/models/demo"; }
+inline std::string data_folder() { return REDLINE_SOURCE_DIR "/tests/data/models/"; }
+inline std::string demo_folder() { return REDLINE_SOURCE_DIR "/models/demo"; }
 inline std::string folder_of(const std::string& model) {
   return model == "demo" ? demo_folder() : data_folder() + model;
 }

@@ -24,7 +24,7 @@ struct DemoText : testing::Test {
   void SetUp() override {
     ASSERT_VALUE(const auto files, model::find_files(demo_folder()));
     ASSERT_VALUE(const auto tokenizer, model::Tokenizer::load(*files));
-    ASSERT_VALUE(const FileView text, read_file(std::filesystem::path(demo_folder()) / "eval.txt", 10 << 20));
+    ASSERT_VALUE(const FileView text, files->open("eval.txt"));
     ASSERT_VALUE(ids, tokenizer.encode(text.text(), false));
   }
   Result<Perplexity> score(const EngineOptions& options, std::int64_t tokens, const PerplexityOptions& how) {
