@@ -82,14 +82,15 @@ class BaselineExperiment final : public lab::Experiment {
     }
     record.outcome = record::Outcome::holds;
     record.measured = fmt::format("{} tok/s decode", format_significant(*decode));
+    const bool cached = share && *share > 1;  // more than memory gives: it never came from there
     record.meaning = fmt::format(
         "Before any optimisation {} decodes {} tokens/s and prefills {} tokens/s here{}.", context.model.name,
         format_significant(*decode), format_significant(*prefill),
-        share ? fmt::format("; decode reads {}% of what memory gives", format_significant(100 * *share, 2)) : "");
-    record.advice =
-        share && *share > 1
-            ? "The model fits in the processor's cache, so memory does not bound it; try a larger one with -m."
-            : "Every later ratio refers to these rows; keep the machine quiet while it measures.";
+        cached  ? "; decode reads its weights from the processor's cache"
+        : share ? fmt::format("; decode reads {}% of what memory gives", format_significant(100 * *share, 2))
+                : "");
+    record.advice = cached ? "Memory does not bound a model this small; try a larger one: -m synthetic:llama-3.2-1b."
+                           : "Every later ratio refers to these rows; keep the machine quiet while it measures.";
     if (engine_) record.notes.push_back("Memory plan of the engine:\n" + engine_->memory_plan().table());
     record.charts.push_back({.title = "Decode by context",
                              .x = "tokens",
@@ -131,8 +132,9 @@ class BaselineExperiment final : public lab::Experiment {
                                                                     : axis.quick)
           longest = std::max(longest, static_cast<std::int64_t>(std::stoll(value)));
       }
-    engine::EngineOptions options{
-        .precision = engine::Precision::bf16, .max_context = lab::DecodeLoad{.depth = longest}.context(), .max_seqs = 1};
+    engine::EngineOptions options{.precision = engine::Precision::bf16,
+                                  .max_context = lab::DecodeLoad{.depth = longest}.context(),
+                                  .max_seqs = 1};
     for (const auto& variant : context.backend.catalog.attention)
       if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;
     RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory, options));

@@ -1,0 +1,127 @@
+// The experiments on a real backend, at sizes that take moments, and with planted faults.
+
+#include "check/result.h"
+#include "cpu/fast/cpu_device.h"
+#include "cpu/fast/probes.h"
+#include "cpu/ref/ref.h"
+#include "experiments/list.h"
+#include "lab/conclude.h"
+#include "lab/runner.h"
+
+namespace rl::experiments {
+namespace {
+
+using record::Outcome;
+using record::State;
+
+class ExperimentsTest : public testing::Test {
+ protected:
+  ExperimentsTest() {
+    auto found = model::find_model("demo");
+    RL_CHECK(found.has_value());
+    model_ = std::move(*found);
+  }
+  Result<record::Experiment> run(const char* id, lab::AxisOverrides axes) {
+    lab::Context context{
+        .backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_, .axes = std::move(axes)};
+    return lab::run_experiment(*find(id), context);
+  }
+
+  std::unique_ptr<Device> device_ = cpu::make_device({.threads = 2, .isa_limit = {}});
+  ops::Backend backend_{.name = "cpu", .device = device_.get(), .catalog = cpu::catalog(), .probes = cpu::probes()};
+  ops::Oracle oracle_{.check_attention = cpu::ref::check_attention};
+  CountingResource memory_{device_->memory()};
+  model::ModelSource model_;
+};
+
+TEST_F(ExperimentsTest, AttentionMeasuresBothVariantsAndCountsTheScoreMatrix) {
+  ASSERT_VALUE(
+      const record::Experiment record,
+      run("attention", {{"seq", {"64", "128", "256"}}, {"heads", {"2"}}, {"head_dim", {"64"}}, {"causal", {"yes"}}}));
+  EXPECT_EQ(record.state, State::done);
+  ASSERT_EQ(record.rows.size(), 6u);
+  for (const record::Row& row : record.rows) {
+    EXPECT_TRUE(row.validity.valid);
+    const double seq = std::stod(*lab::find_axis(row, "seq"));
+    const double layer = lab::find_metric(row, "layer_bytes")->value,
+                 workspace = lab::find_metric(row, "workspace_bytes")->value;
+    EXPECT_EQ(layer - workspace, 4 * seq * 2 * 64 * 2) << "Q, K, V and O in bf16";
+    if (*lab::find_axis(row, "variant") == "standard")
+      EXPECT_GE(workspace, 4 * 2 * seq * seq) << "the score matrix of 2 heads";
+    EXPECT_THAT(row.path, testing::ElementsAre("attention/cpu." + *lab::find_axis(row, "variant")));
+  }
+  EXPECT_EQ(record.comparisons.size(), 3u);
+  EXPECT_EQ(memory_.live().count, 0) << "everything is given back";
+  for (const record::Hypothesis& hypothesis : record.hypotheses) {
+    if (hypothesis.id == "attention.speed") EXPECT_EQ(hypothesis.outcome, Outcome::inconclusive) << "no long sequence";
+    if (hypothesis.id == "attention.memory_growth")
+      EXPECT_EQ(hypothesis.outcome, Outcome::holds) << "the square against the length";
+  }
+}
+
+// Flash attention as it is, but with one element wrong.
+Status wrong_launch(const ops::AttentionArgs& args, void* workspace, Stream& stream) {
+  for (const auto& variant : cpu::catalog().attention)
+    if (std::string_view(variant.name).ends_with(".flash")) RL_TRY(variant.launch(args, workspace, stream));
+  static_cast<num::bf16*>(args.out.data)[args.out.elements() - 1].bits ^= 0x8000;
+  return ok();
+}
+
+TEST_F(ExperimentsTest, AWrongVariantIsNotTimed) {
+  std::vector<ops::Variant<ops::AttentionArgs>> variants(cpu::catalog().attention.begin(),
+                                                         cpu::catalog().attention.end());
+  for (auto& variant : variants)
+    if (std::string_view(variant.name).ends_with(".flash")) variant.launch = wrong_launch;
+  backend_.catalog.attention = variants;
+  ASSERT_VALUE(const record::Experiment record,
+               run("attention", {{"seq", {"64"}}, {"heads", {"1"}}, {"causal", {"no"}}}));
+  ASSERT_EQ(record.rows.size(), 1u);
+  EXPECT_FALSE(record.rows[0].validity.valid);
+  EXPECT_THAT(record.rows[0].validity.reasons[0], testing::HasSubstr("disagrees with the oracle"));
+  EXPECT_TRUE(record.comparisons.empty());
+}
+
+TEST_F(ExperimentsTest, OutOfMemoryIsAResultOfThePoint) {
+  LimitedResource small(device_->memory(), {1 << 20});
+  CountingResource counted(small);
+  lab::Context context{.backend = backend_,
+                       .oracle = oracle_,
+                       .memory = counted,
+                       .model = model_,
+                       .axes = {{"seq", {"64", "2048"}}, {"heads", {"1"}}, {"causal", {"no"}}}};
+  ASSERT_VALUE(const record::Experiment record, lab::run_experiment(*find("attention"), context));
+  EXPECT_EQ(record.state, State::done);
+  ASSERT_EQ(record.rows.size(), 3u);
+  EXPECT_THAT(record.rows[2].validity.reasons[0], testing::HasSubstr("out of memory"));
+  EXPECT_EQ(counted.live().count, 0);
+}
+
+TEST_F(ExperimentsTest, BaselineShowsCeilingsPrefillAndDecode) {
+  ASSERT_VALUE(const record::Experiment record, run("baseline", {{"tokens", {"32"}}}));
+  EXPECT_EQ(record.state, State::done);
+  std::vector<std::string> found;
+  for (const record::Row& row : record.rows) {
+    EXPECT_TRUE(row.validity.valid);
+    for (const record::Metric& metric : row.metrics) {
+      EXPECT_GT(metric.value, 0) << metric.name;
+      found.push_back(metric.name);
+    }
+    if (*lab::find_axis(row, "load") != "ceiling")
+      EXPECT_THAT(row.path, testing::Contains(testing::HasSubstr("attention/cpu.standard")))
+          << "before any optimisation";
+  }
+  EXPECT_THAT(found, testing::IsSupersetOf({"read_bandwidth", "matrix_rate_bf16", "prefill_throughput",
+                                            "decode_throughput", "share_of_read_bandwidth"}));
+  EXPECT_EQ(memory_.live().count, 0);
+}
+
+TEST(List, HoldsEveryRowOfThePlanOnce) {
+  std::vector<std::string> ids;
+  for (const lab::Entry& entry : all()) ids.push_back(entry.info.id);
+  EXPECT_THAT(ids, testing::ElementsAre("baseline", "attention", "fragmentation", "quantization", "graphs", "streams",
+                                        "batching", "power", "tensor-cores", "engines", "combined"));
+  EXPECT_EQ(find("flight"), nullptr);
+}
+
+}  // namespace
+}  // namespace rl::experiments
