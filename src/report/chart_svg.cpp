@@ -5,7 +5,7 @@ namespace rl::report {
 namespace {
 
 // User units of the drawing; the page scales it to the column.
-constexpr double kWidth = 720, kHeight = 340, kTop = 14, kBottom = 56, kRight = 20;
+constexpr double kWidth = 540, kHeight = 310, kTop = 14, kBottom = 54, kRight = 20;
 
 std::string at(double value) { return fmt::format("{:.1f}", value); }
 

@@ -81,9 +81,9 @@ void answer(Markup& out, const Run& run) {
     badge(out, verdict);
     out.close("td").close("tr");
     if (!experiment.meaning.empty() || !experiment.advice.empty()) {
-      out.open("tr", {{"class", "meaning"}}).open("td", {{"colspan", "4"}}).text(experiment.meaning);
+      out.open("tr", {{"class", "meaning"}}).open("td", {{"colspan", "4"}}).prose(experiment.meaning);
       if (!experiment.advice.empty())
-        out.text(" ").open("span", {{"class", "advice"}}).text("→ " + experiment.advice).close("span");
+        out.text(" ").open("span", {{"class", "advice"}}).prose("→ " + experiment.advice).close("span");
       out.close("td").close("tr");
     }
     out.close("tbody");
@@ -153,14 +153,14 @@ void method(Markup& out, const Run& run) {
     out.close("dt").leaf("dd", rule);
   }
   out.close("dl").leaf("h3", "How numbers are taken").open("ul", {{"class", "notes"}});
-  for (const std::string& note : method_notes()) out.leaf("li", note);
+  for (const std::string& note : method_notes()) out.open("li").prose(note).close("li");
   out.close("ul").close("section");
   out.open("section", {{"id", "reproduce"}})
       .leaf("h2", "How to reproduce")
       .open("pre")
       .leaf("code", run.command)
       .close("pre");
-  out.leaf("p", reproduce_text(run)).close("section");
+  out.open("p").prose(reproduce_text(run)).close("p").close("section");
 }
 
 }  // namespace

@@ -163,7 +163,16 @@ void axis_cells(Markup& out, const Row& row, const Axes& axes) {
 }
 
 void path_cell(Markup& out, const Row& row, const Paths& paths) {
-  out.open("td", {{"class", "path"}}).leaf("code", paths.label(row)).close("td");
+  // A line may break after a slash, and nowhere else.
+  const std::string label = paths.label(row);
+  out.open("td", {{"class", "path"}}).open("code");
+  for (std::size_t at = 0; at < label.size();) {
+    const std::size_t end = std::min(label.find('/', at), label.size() - 1) + 1;
+    out.text(std::string_view(label).substr(at, end - at));
+    if (end < label.size()) out.empty("wbr");
+    at = end;
+  }
+  out.close("code").close("td");
 }
 
 // A line per row, a column per metric.
@@ -302,8 +311,8 @@ void sampling(Markup& out, const Experiment& experiment) {
     for (const Metric& m : row.metrics) {
       if (m.samples.empty()) continue;
       out.open("tr", {{"class", row.validity.valid ? "" : "invalid"}});
-      out.leaf("th", row_label(row, axes), {{"scope", "row"}})
-          .leaf("td", fmt::format("{}, {}", metric_words(m.name), m.statistic));
+      out.leaf("th", row_label(row, axes), {{"scope", "row"}});
+      out.open("td").text(metric_words(m.name)).leaf("small", m.statistic).close("td");
       out.leaf("td",
                m.inner > 1 ? fmt::format("{} of {} each", m.samples.size(), m.inner)
                            : fmt::format("{}", m.samples.size()),
@@ -329,7 +338,7 @@ void notes(Markup& out, const Experiment& experiment) {
   for (const std::string& note : experiment.notes) {
     const std::vector<std::string> lines = printable_lines(note);
     if (lines.empty()) continue;
-    out.open("li").text(lines.front());
+    out.open("li").prose(lines.front());
     if (lines.size() > 1) {
       out.open("pre");
       for (std::size_t i = 1; i < lines.size(); ++i) out.text(lines[i]).trusted("\n");
@@ -341,7 +350,7 @@ void notes(Markup& out, const Experiment& experiment) {
 }
 
 void say(Markup& out, const char* label, const std::string& text) {
-  if (!text.empty()) out.leaf("dt", label).leaf("dd", text);
+  if (!text.empty()) out.leaf("dt", label).open("dd").prose(text).close("dd");
 }
 
 }  // namespace
@@ -372,7 +381,7 @@ void experiment_section(Markup& out, const Experiment& e) {
   say(out, "Why", joined(e.reasons, "; "));
   say(out, "Meaning", e.meaning);
   say(out, "To do", e.advice);
-  say(out, "To run it", e.remedy);
+  say(out, e.state == State::skipped ? "To run it" : "To do", e.remedy);
   say(out, "Baseline", e.baseline);
   say(out, "Cost", cost_text(e));
   out.close("dl");

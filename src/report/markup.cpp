@@ -36,6 +36,17 @@ Markup& Markup::text(std::string_view text) {
   return *this;
 }
 
+Markup& Markup::prose(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t begin = text.find('`');
+    const std::size_t end = begin == std::string_view::npos ? begin : text.find('`', begin + 1);
+    if (end == std::string_view::npos) return this->text(text);
+    this->text(text.substr(0, begin)).leaf("code", text.substr(begin + 1, end - begin - 1));
+    text.remove_prefix(end + 1);
+  }
+  return *this;
+}
+
 Markup& Markup::leaf(std::string_view tag, std::string_view text, Attributes attributes) {
   return open(tag, attributes).text(text).close(tag);
 }

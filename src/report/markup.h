@@ -18,6 +18,8 @@ class Markup {
   Markup& close(std::string_view tag);                              // a bug unless it is the innermost open one
   Markup& empty(std::string_view tag, Attributes attributes = {});  // <tag ... />
   Markup& text(std::string_view text);
+  // Text in which `this` is set as code.
+  Markup& prose(std::string_view text);
   Markup& leaf(std::string_view tag, std::string_view text, Attributes attributes = {});
   // Bytes that are already markup, a style sheet or a script of ours.
   Markup& trusted(std::string_view bytes);

@@ -127,17 +127,26 @@ TEST(ChartSvg, DrawsEveryPointAndInterval) {
 
 TEST(ChartSvg, KeepsEverythingInsideTheDrawing) {
   const record::Experiment e = sample_attention();
-  for (const record::Chart& chart : e.charts)
-    for (const Element& element : drawn(e, chart).elements)
+  for (const record::Chart& chart : e.charts) {
+    const Page page = drawn(e, chart);
+    double left = 0, top = 0, width = 0, height = 0;
+    ASSERT_EQ(std::sscanf(page.elements.at(0).attributes.at("viewBox").c_str(), "%lf %lf %lf %lf", &left, &top, &width,
+                          &height),
+              4);
+    const auto inside = [](const std::string& value, double most) {
+      return std::stod(value) >= 0 && std::stod(value) <= most;
+    };
+    for (const Element& element : page.elements)
       for (const auto& [name, value] : element.attributes) {
+        EXPECT_EQ(value.find("nan"), std::string::npos);
         if (name == "x" || name == "cx" || name == "x1" || name == "x2") {
-          EXPECT_TRUE(std::stod(value) >= 0 && std::stod(value) <= 720) << value;
+          EXPECT_TRUE(inside(value, width)) << value;
         }
         if (name == "y" || name == "cy" || name == "y1" || name == "y2") {
-          EXPECT_TRUE(std::stod(value) >= 0 && std::stod(value) <= 340) << value;
+          EXPECT_TRUE(inside(value, height)) << value;
         }
-        EXPECT_EQ(value.find("nan"), std::string::npos);
       }
+  }
 }
 
 TEST(ChartSvg, DrawsBarsFromZeroWithOutlinesWhereInvalid) {

@@ -76,6 +76,7 @@ inline Page read_page(std::string_view html) {
         open.pop_back();
     } else {
       page.elements.push_back(element);
+      if (element.tag == "wbr" && page.text.ends_with("\n")) page.text.pop_back();  // the text goes on
       if (element.tag == "script" || element.tag == "style") {
         const std::string end_tag = "</" + element.tag + ">";
         const std::size_t end = html.find(end_tag, i);
