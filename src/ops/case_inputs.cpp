@@ -84,10 +84,24 @@ Result<void*> CaseMemory::bytes(Bytes size) {
 void CaseMemory::fill_normal(const TensorRef& t, double deviation) {
   const std::uint64_t stream = ++streams_;
   const std::int64_t n = t.elements();
-  for (std::int64_t i = 0; i < n; i += 4) {
-    const auto four = num::normal4(seed_, stream, static_cast<std::uint64_t>(i / 4));
-    for (std::int64_t k = i; k < std::min(i + 4, n); ++k)
-      store_element(t.dtype, t.data, k, deviation * static_cast<double>(four[static_cast<std::size_t>(k - i)]));
+  const auto scale = static_cast<float>(deviation);
+  const auto fill = [&](auto* out) {
+    using T = std::remove_pointer_t<decltype(out)>;
+    for (std::int64_t i = 0; i < n; i += 4) {
+      const auto four = num::normal4(seed_, stream, static_cast<std::uint64_t>(i / 4));
+      for (std::int64_t k = i; k < std::min(i + 4, n); ++k)
+        out[k] = num::from_float<T>(scale * four[static_cast<std::size_t>(k - i)]);
+    }
+  };
+  switch (t.dtype) {
+    case DType::f32:
+      return fill(t.as<float>());
+    case DType::bf16:
+      return fill(t.as<num::bf16>());
+    case DType::f16:
+      return fill(t.as<num::fp16>());
+    default:
+      RL_CHECK_MSG(false, "inputs of cases are f32, bf16 or f16");
   }
 }
 

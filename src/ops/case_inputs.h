@@ -34,7 +34,7 @@ class CaseMemory {
       : seed_(seed), resource_(&resource) {}
 
   using Shape = std::initializer_list<std::int64_t>;
-  // Contiguous, zero mean, rounded to dtype.
+  // f32, bf16 or f16; contiguous, zero mean.
   Result<TensorRef> normal(DType dtype, Shape shape, double deviation = 1);
   Result<TensorRef> integers(const std::vector<std::int32_t>& values);  // i32 [n]
   Result<TensorRef> uniform_below(std::int64_t limit, std::int64_t n);  // i32 [n], each in [0, limit)

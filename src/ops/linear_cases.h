@@ -46,7 +46,7 @@ inline constexpr LinearCase kLinearCases[] = {
     {"accumulate", kQuick | kSanitize, 4, 96, 64, false, true},
     {"bias_accumulate", kQuick | kSanitize, 33, 70, 50, true, true},
     {"strided_x", kQuick | kSanitize, 6, 80, 48, true, false, 61},
-    {"demo.qkv", kQuick | kSanitize, 1, kDemo.qkv_rows(), kDemo.hidden},
+    {"demo.qkv", kQuick, 1, kDemo.qkv_rows(), kDemo.hidden},
     {"demo.qkv.prefill", kQuick, 70, kDemo.qkv_rows(), kDemo.hidden, false, false, 0, 9, 0},
     {"demo.gate_up", kQuick, 3, 2 * kDemo.ffn, kDemo.hidden},
     {"demo.down", kQuick, 13, kDemo.hidden, kDemo.ffn, false, true},

@@ -1,0 +1,36 @@
+// Every variant of the CPU's lists through the one check, at each level of instruction set this processor has: values,
+// guards, and the facts it states about itself (deterministic, batch-invariant).
+
+#include "check/variant.h"
+#include "cpu/fast/cpu_device.h"
+
+namespace rl::cpu {
+namespace {
+
+class Variants : public testing::TestWithParam<const char*> {
+ protected:
+  // Checks all variants but the last, which is the oracle's own.
+  template <class Args>
+  void check_all(std::span<const ops::Variant<Args>> variants) {
+    ThreadPool pool(3);
+    CpuStream stream(pool, detect_arch(GetParam()));
+    int checked = 0;
+    for (const ops::Variant<Args>& variant : variants.first(variants.size() - 1))
+      checked += check::check_variant(variant, stream.arch(), stream, ops::kSanitize);
+    EXPECT_GT(checked, 0);
+  }
+};
+
+TEST_P(Variants, Embed) { check_all(catalog().embed); }
+TEST_P(Variants, Linear) { check_all(catalog().linear); }
+TEST_P(Variants, RmsNorm) { check_all(catalog().rms_norm); }
+TEST_P(Variants, RopeAppend) { check_all(catalog().rope_append); }
+TEST_P(Variants, Attention) { check_all(catalog().attention); }
+TEST_P(Variants, SiluMul) { check_all(catalog().silu_mul); }
+TEST_P(Variants, Sample) { check_all(catalog().sample); }
+
+INSTANTIATE_TEST_SUITE_P(Levels, Variants, testing::Values("avx512_bf16", "avx512", "avx2", "none"),
+                         [](const auto& param) { return std::string(param.param); });
+
+}  // namespace
+}  // namespace rl::cpu
