@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "engine/engine.h"
 #include "model/model.h"
 #include "model/safetensors_writer.h"
@@ -55,6 +56,7 @@ Result<std::vector<TokenId>> read_ids(const std::string& path, const model::Mode
 Status cmd_logits(const LogitsOptions& options, const ops::Backend& backend) {
   RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
   RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
+  for (const std::string& warning : source.warnings) log::warning("{}", warning);
   RL_ASSIGN(const std::vector<TokenId> ids, read_ids(options.ids_file, source.config));
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
             engine::Engine::make(

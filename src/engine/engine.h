@@ -40,6 +40,7 @@ struct EngineOptions {
   const BucketPolicy* buckets = nullptr;  // null: exact_buckets()
 };
 
+// Not thread-safe: one thread submits, cancels and steps.
 class Engine {
  public:
   // Plans the memory, then loads the weights from `source`, which is not needed afterwards. The device, its catalog and

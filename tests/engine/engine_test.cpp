@@ -100,6 +100,7 @@ TEST_F(EngineTest, SameSeedSameTokensAloneAndAmongSevenOthers) {
     EXPECT_NE(together[0], together[2]) << "other seeds, other tokens";
     ASSERT_VALUE(const auto again, run_all(*engine, {wanted}));
     EXPECT_EQ(again, alone);
+    EXPECT_TRUE(engine->batch_invariant()) << "the equality above is luck";
   }
 }
 
