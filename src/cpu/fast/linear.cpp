@@ -2,8 +2,15 @@
 // threads, and lists the variants.
 //
 // Few rows of x (decode) are bound by reading W once: each thread walks consecutive panels, one linear stream. Many
-// rows (prefill) are bound by arithmetic: W is taken in blocks of 128 lines (32 KB), which stay in the first or second
-// cache level while all tiles of a block of rows pass over them, and the next block is prefetched meanwhile.
+// rows (prefill) are bound by arithmetic: a block of W stays in the caches nearest to the core while all tiles of a
+// block of rows pass over it, and the next block is prefetched meanwhile.
+//
+// Reached on 2 cores of a Zen 5 EPYC (tools/bench/linear_bench.cpp, W cold, 4096x2048 and 2048x8192, shares of the same
+// rounds' read loop and vdpbf16ps loop): bf16 at 1 row 100-104% of the read loop, 4 rows 90-100%, 8 rows 80-98%, 16
+// rows 65-89% of it and 63-90% of the multiply-adds (between the two limits), 96 rows 90-94%, 512 rows 89-93% of the
+// multiply-adds; int8 at 1 row 105%, at 512 rows 80-85%. The lower figures are those of the machine's fast memory state
+// (80 GB/s), the higher ones of the slow one (45). Tried and lost: software prefetch for a single tile (80% instead of
+// 90% at 4 rows), panels in groups of 2 to 8 per block of rows (the same within 1%).
 
 #include "base/checked.h"
 #include "cpu/fast/cpu_device.h"
@@ -22,9 +29,10 @@ using linear::kPanelRows;
 using ops::LinearArgs;
 using quant::Format;
 
-constexpr std::int64_t kBlockRows = 96;              // of x, in a block: 16 full tiles
-constexpr std::int64_t kBlockLines = 128;            // of W, in a block: 32 KB
-constexpr std::int64_t kGroupPanels = 4;             // that a block of x is used for before the next one is read
+constexpr std::int64_t kBlockRows = 192;   // of x, in a block: 32 full tiles; their sums take 48 KB
+constexpr std::int64_t kStreamLines = 64;  // of W, in a block of few tiles: 16 KB, for the first cache level
+constexpr std::int64_t kBlockLines = 128;  // of many tiles: 32 KB, so that sums are loaded and stored less often
+constexpr std::int64_t kManyTiles = 6;
 constexpr std::int64_t kParallelConversion = 16384;  // elements of x from which threads pay for converting it
 
 std::int64_t element_bytes(Input input) {
@@ -85,20 +93,16 @@ class Product {
     const std::int64_t blocks = ceil_div(tokens_, input_.block);
     if (blocks == 1) {
       pool.parallel_for(panels_, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t panel = begin; panel < end; ++panel) compute(panel, panel + 1, 0, panel + 1 < end);
+        for (std::int64_t panel = begin; panel < end; ++panel) compute(panel, 0, panel + 1 < end);
       });
       return;
     }
     // Which thread takes what does not change a bit of the result, so the next free one takes the next item.
-    std::int64_t group = kGroupPanels;
-    while (group > 1 && ceil_div(panels_, group) * blocks < 4 * pool.threads()) group /= 2;
-    const std::int64_t items = ceil_div(panels_, group) * blocks;
+    const std::int64_t items = panels_ * blocks;
     std::atomic<std::int64_t> next{0};
     pool.run([&](int) {
-      for (std::int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
-        const std::int64_t first = item / blocks * group;
-        compute(first, std::min(first + group, panels_), item % blocks, false);
-      }
+      for (std::int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;)
+        compute(item / blocks, item % blocks, false);
     });
   }
 
@@ -126,46 +130,36 @@ class Product {
     return static_cast<const char*>(args_.weight.data) + panel * panel_bytes_ + line * kLineBytes;
   }
 
-  // Outputs of panels [begin, end), at most kGroupPanels, for one block of rows. stream: the next panel will be asked
-  // for next, so its first lines are worth prefetching.
-  void compute(std::int64_t begin, std::int64_t end, std::int64_t block, bool stream) {
+  // The outputs of a panel for one block of rows. stream: the next panel comes next, so that its first lines are worth
+  // prefetching.
+  void compute(std::int64_t panel, std::int64_t block, bool stream) {
     const std::int64_t first_token = block * input_.block;
     const std::int64_t tokens = std::min(input_.block, tokens_ - first_token), rows = tokens + input_.extra;
     const std::int64_t tiles = ceil_div(rows, kMaxTileRows);
-    // Uninitialised: the kernels write before they read.
-    alignas(64) char sums[kGroupPanels][kBlockRows * kLineBytes];
+    alignas(64) char sums[kBlockRows * kLineBytes];  // not initialised: the kernels write before they read
     // With one tile a line is used once: no blocks, the hardware's own prefetching keeps up with the stream.
-    const std::int64_t step = tiles == 1 ? lines_ : kBlockLines;
-    for (std::int64_t line = 0; line < lines_; line += step) {
-      const std::int64_t steps = std::min(step, lines_ - line);
-      for (std::int64_t panel = begin; panel < end; ++panel) {
-        const char* ahead = nullptr;
-        if (panel + 1 < end)
-          ahead = lines(panel + 1, line);
-        else if (line + steps < lines_)
-          ahead = lines(begin, line + steps);
-        else if (stream)
-          ahead = lines(end, 0);
-        if (tiles == 1) ahead = nullptr;
-        for (std::int64_t i = 0; i < tiles; ++i) {
-          const std::int64_t row = rows * i / tiles, next_row = rows * (i + 1) / tiles;
-          const std::int64_t ahead_from = steps * i / tiles, ahead_to = steps * (i + 1) / tiles;
-          kernels_.tile[next_row - row - 1]({.panel = lines(panel, line),
-                                             .x = x_ + block_bytes(block) + row * input_.row_bytes +
-                                                  line * kernels_.k_step * element_bytes(kernels_.input),
-                                             .x_stride = input_.row_bytes,
-                                             .steps = steps,
-                                             .sums = sums[panel - begin] + row * kLineBytes,
-                                             .resume = line > 0,
-                                             .prefetch = ahead ? ahead + ahead_from * kLineBytes : nullptr,
-                                             .prefetch_lines = ahead ? ahead_to - ahead_from : 0});
-        }
+    const std::int64_t block_lines = tiles == 1 ? lines_ : tiles < kManyTiles ? kStreamLines : kBlockLines;
+    for (std::int64_t line = 0; line < lines_; line += block_lines) {
+      const std::int64_t steps = std::min(block_lines, lines_ - line);
+      const bool more = line + steps < lines_ || stream;
+      const char* const ahead = tiles > 1 && more ? lines(panel, line + steps) : nullptr;
+      for (std::int64_t i = 0; i < tiles; ++i) {
+        const std::int64_t row = rows * i / tiles, next_row = rows * (i + 1) / tiles;
+        // The next block's 4 cache lines per step, in equal parts during each tile: all at once they would keep the
+        // loads waiting.
+        kernels_.tile[next_row - row - 1]({.panel = lines(panel, line),
+                                           .x = x_ + input_.block_offset(block) + row * input_.row_bytes +
+                                                line * kernels_.k_step * element_bytes(kernels_.input),
+                                           .x_stride = input_.row_bytes,
+                                           .steps = steps,
+                                           .sums = sums + row * kLineBytes,
+                                           .resume = line > 0,
+                                           .prefetch = ahead ? ahead + 4 * steps * i / tiles * 64 : nullptr,
+                                           .prefetch_pace = 4 * 256 / tiles});
       }
     }
-    for (std::int64_t panel = begin; panel < end; ++panel) store(panel, first_token, tokens, sums[panel - begin]);
+    store(panel, first_token, tokens, sums);
   }
-
-  std::int64_t block_bytes(std::int64_t block) const { return input_.block_offset(block); }
 
   void store(std::int64_t panel, std::int64_t first_token, std::int64_t tokens, const char* sums) const {
     const std::int64_t row = panel * kPanelRows, out_element = size_of(args_.out.dtype);

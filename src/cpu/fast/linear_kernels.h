@@ -30,8 +30,9 @@ struct Tile {
   std::int64_t steps;           // > 0
   void* sums;                   // float or int32 [rows][64], 64-byte aligned
   bool resume;                  // add to sums rather than start from zero
-  const void* prefetch;         // lines to fetch into the cache meanwhile, or null
-  std::int64_t prefetch_lines;  // at most `steps` of them
+  // Cache lines to fetch meanwhile, at an even pace: step k asks for lines k * pace / 256 and half a step on. 0: none.
+  const void* prefetch;
+  std::int64_t prefetch_pace;
 };
 
 // The end of a tile: out = sums (* scales) (+ bias) (+ out).

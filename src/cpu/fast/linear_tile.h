@@ -49,9 +49,10 @@ void tile(const Tile& t) {
     std::int64_t k = 0;
     if (pass == 0) {
       const char* const ahead = static_cast<const char*>(t.prefetch);
-      for (; k < t.prefetch_lines; ++k) {
-#pragma GCC unroll 4
-        for (int line = 0; line < 4; ++line) __builtin_prefetch(ahead + k * kLineBytes + line * 64, 0, 2);
+      const std::int64_t pace = t.prefetch_pace, half = pace / 2;
+      for (std::int64_t line = 0; ahead && k < steps; ++k, line += pace) {
+        __builtin_prefetch(ahead + (line >> 8) * 64, 0, 2);
+        __builtin_prefetch(ahead + ((line + half) >> 8) * 64, 0, 2);
         step(k);
       }
     }
