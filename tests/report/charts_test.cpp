@@ -88,7 +88,7 @@ TEST(ChartAxes, HaveUnitsAndHoldEveryPoint) {
     EXPECT_GE(axes.y_ticks.size(), 2U) << chart.title;
   }
   EXPECT_EQ(chart_axes(chart_data(e, e.charts[0]), e.charts[0]).y_title, "time (ms)");
-  EXPECT_EQ(chart_axes(chart_data(e, e.charts[2]), e.charts[2]).y_title, "workspace (MiB)");
+  EXPECT_EQ(chart_axes(chart_data(e, e.charts[2]), e.charts[2]).y_title, "workspace bytes (MiB)");
   EXPECT_EQ(chart_axes(chart_data(e, e.charts[3]), e.charts[3]).y_low, 0);  // linear axes begin at zero
 }
 

@@ -151,13 +151,14 @@ void expect_everything(const record::Run& run, const std::string& text,
     }
     for (const record::Row& row : e.rows) {
       for (const record::Metric& metric : row.metrics) {
-        expect(metric_words(metric.name));
+        expect(words(metric.name));
         expect(format_value(metric.value, metric.unit));
         if (metric.ci95) expect(format_interval(*metric.ci95, metric.value, metric.unit));
       }
       for (const std::string& step : row.path) expect(step);
       for (const std::string& reason : row.validity.reasons) expect(reason);
       for (const std::string& warning : row.validity.warnings) expect(warning);
+      expect(row.note);
     }
   }
 }

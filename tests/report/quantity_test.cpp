@@ -77,11 +77,10 @@ TEST(FormatTimestamp, ShortensIsoAndKeepsTheRest) {
   EXPECT_EQ(format_timestamp("yesterday"), "yesterday");
 }
 
-TEST(Words, DropTheUnitOfAMetricAndKeepAxes) {
-  EXPECT_EQ(metric_words("workspace_bytes"), "workspace");
-  EXPECT_EQ(metric_words("prefill_throughput"), "prefill throughput");
-  EXPECT_EQ(metric_words("_bytes"), " bytes");
+TEST(Words, OfMetricsAreSpacedAndAxesKeepTheirNames) {
+  EXPECT_EQ(words("prefill_throughput"), "prefill throughput");
   EXPECT_EQ(axis_title("seq"), "seq (tokens)");
+  EXPECT_EQ(axis_title("head_dim"), "head_dim (elements)");
   EXPECT_EQ(axis_title("variant"), "variant");
 }
 

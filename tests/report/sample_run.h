@@ -113,6 +113,7 @@ inline record::Experiment sample_attention() {
                             sampled("attention_rate", "FLOP/s", Better::higher, flops / time, seq < 512 ? 0.06 : 0.015),
                             counted("workspace_bytes", "B", scores)},
                 .path = {flash ? "attention/cpu.flash_avx512" : "attention/cpu.standard"}};
+        row.note = "6 tokens against the oracle, relative error " + std::string(flash ? "2.2e-03" : "2.3e-03");
         if (seq == 4096 && masked && !flash) {
           row.validity = {.valid = false, .reasons = {"the processor's clock fell by 12% while this row ran"}};
           row.metrics[0] = sampled("time", "s", Better::lower, 1.35 * time, 0.2);

@@ -69,7 +69,8 @@ TEST(Terminal, SaysWhatItMeansWhatToDoAndWhyNot) {
 TEST(Terminal, IsNeverWiderThanAskedWhateverTheNames) {
   const std::vector<std::string> names = {std::string(300, 'x'),
                                           "日本語モデル日本語モデル日本語モデル日本語モデル日本語モデル日本語モデル",
-                                          "👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩"
+                                          "👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍"
+                                          "👩"
                                           "‍"
                                           "👧"
                                           "‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍"
