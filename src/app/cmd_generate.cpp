@@ -37,7 +37,8 @@ Status write(std::FILE* out, std::string_view text) {
 
 struct Figures {
   const engine::TextResult& result;
-  std::optional<BytesPerSecond> bandwidth;  // of the machine
+  Bytes last_cache;                         // of the machine
+  std::optional<BytesPerSecond> bandwidth;  // of its memory
 
   std::optional<BytesPerSecond> read_rate() const {
     if (!result.stats.tpot) return std::nullopt;
@@ -48,6 +49,9 @@ struct Figures {
     if (!rate || !bandwidth) return std::nullopt;
     return rate->count / bandwidth->count;
   }
+
+  // Then what is read comes from the cache, and a share of the memory's bandwidth can be above 1.
+  bool in_cache() const { return result.stats.bytes_per_token <= last_cache; }
 
   std::string text() const {
     const engine::GenerationStats& stats = result.stats;
@@ -61,8 +65,10 @@ struct Figures {
     lines += fmt::format("\nreads    {} per token", format_bytes(stats.bytes_per_token));
     if (const auto rate = read_rate()) lines += fmt::format(", {}", format_rate(*rate));
     if (const auto part = share())
-      lines +=
-          fmt::format(", {}% of the {} this machine reads", format_significant(100 * *part), format_rate(*bandwidth));
+      lines += in_cache() ? fmt::format(" out of the {} last cache (memory: {})", format_bytes(last_cache),
+                                        format_rate(*bandwidth))
+                          : fmt::format(", {}% of the {} this machine reads", format_significant(100 * *part),
+                                        format_rate(*bandwidth));
     return lines + "\n";
   }
 
@@ -83,6 +89,7 @@ struct Figures {
     object["bytes_per_token"] = stats.bytes_per_token.count;
     object["read_bandwidth"] = bandwidth ? nlohmann::ordered_json(bandwidth->count) : nlohmann::ordered_json();
     object["read_bandwidth_share"] = or_null(share());
+    object["fits_in_cache"] = in_cache();
     object["formulas"] = engine::GenerationStats::kFormulas;
     object["precision"] = name_of(engine.options().precision);
     object["finish_reason"] = name_of(result.finish);
@@ -139,7 +146,7 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
                                stream));
   RL_TRY(std::move(written));
 
-  Figures figures{.result = result};
+  Figures figures{.result = result, .last_cache = backend.device->info().last_cache};
   if (read_bandwidth)
     if (const auto measured = read_bandwidth()) figures.bandwidth = *measured;
   if (options.json) return write(out, figures.json(*engine));
