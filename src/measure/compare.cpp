@@ -14,46 +14,57 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-constexpr double kTrim = 0.15;            // share of the units trimmed at each end
-constexpr double kFalseVerdicts = 0.005;  // better or worse said of equal pairs, over all looks
-constexpr double kFirstLook = 5;          // units
+constexpr double kTrim = 0.15;           // share of the units trimmed at each end
+constexpr std::size_t kTrimFrom = 12;    // units; of fewer, each is needed to know the spread
+constexpr double kFalseVerdicts = 0.01;  // better or worse said of equal pairs, over all looks
+constexpr double kFirstLook = 5;         // units
 constexpr double kLookGrowth = 1.5;
 
+// All of the log ratio. `cautious_error`: the standard error if the autocorrelation is one standard error above its
+// estimate. `freedom`: degrees of freedom left by the autocorrelation.
 struct Estimate {
-  double center = 0;          // of the log ratio
-  double error = 0;           // its standard error
-  double cautious_error = 0;  // the same if the autocorrelation is one standard error above its estimate
-  double freedom = 0;         // degrees of freedom
+  double center = 0, error = 0, cautious_error = 0, freedom = 0;
 };
 
-// By how much AR(1) autocorrelation raises the variance of a mean (Bayley & Hammersley 1946), the sample variance's own
-// shortfall included.
-double variance_factor(double inflation, double count) { return inflation * (1 - 1 / count) / (1 - inflation / count); }
-
+// By how much AR(1) autocorrelation raises the variance of a mean (Bayley & Hammersley 1946).
 double inflation_by(double rho, double count) { return std::min((1 + rho) / (1 - rho), count / 2); }
 
-// Trimmed mean, its standard error from the winsorised values (Tukey & McLaughlin 1963; Yuen 1974), widened for the
-// autocorrelation that is left between the units, taken as AR(1).
-Estimate trimmed_mean(std::span<const double> values) {
-  const std::size_t n = values.size();
-  const auto trimmed = static_cast<std::size_t>(kTrim * static_cast<double>(n));
+// The same, with the shortfall of the sample variance that autocorrelation causes.
+double variance_factor(double inflation, double count) { return inflation * (1 - 1 / count) / (1 - inflation / count); }
+
+std::vector<double> winsorised(std::span<const double> values, std::size_t trimmed) {
   std::vector<double> sorted(values.begin(), values.end());
   std::sort(sorted.begin(), sorted.end());
-  const double kept = static_cast<double>(n - 2 * trimmed);
+  std::vector<double> result;  // in the order taken
+  for (const double v : values) result.push_back(std::clamp(v, sorted[trimmed], sorted[sorted.size() - 1 - trimmed]));
+  return result;
+}
+
+std::size_t trimmed_of(std::size_t count) {
+  return count < kTrimFrom ? 0 : static_cast<std::size_t>(kTrim * static_cast<double>(count));
+}
+
+// Trimmed mean of the units and its standard error from the winsorised values (Tukey & McLaughlin 1963; Yuen 1974),
+// widened for autocorrelation, taken as AR(1). That is estimated from the pairs, of which there are twice as many: if
+// theirs is rho, the means of two have rho (1 + rho) / 2.
+Estimate estimate_of(std::span<const double> pairs, std::span<const double> units) {
+  const std::size_t n = units.size(), trimmed = trimmed_of(n);
+  const double count = static_cast<double>(n), kept = static_cast<double>(n - 2 * trimmed);
+  std::vector<double> sorted(units.begin(), units.end());
+  std::sort(sorted.begin(), sorted.end());
   const auto ends = static_cast<std::ptrdiff_t>(trimmed);
   const double center = std::accumulate(sorted.begin() + ends, sorted.end() - ends, 0.0) / kept;
 
-  std::vector<double> winsorised;  // in the order taken
-  for (const double v : values) winsorised.push_back(std::clamp(v, sorted[trimmed], sorted[n - 1 - trimmed]));
-  const double count = static_cast<double>(n);
-  const double mean = std::accumulate(winsorised.begin(), winsorised.end(), 0.0) / count;
+  const std::vector<double> bounded = winsorised(units, trimmed);
+  const double mean = std::accumulate(bounded.begin(), bounded.end(), 0.0) / count;
   double squares = 0;
-  for (const double v : winsorised) squares += (v - mean) * (v - mean);
-
-  const double rho = autocorrelation(winsorised);
-  const double inflation = inflation_by(rho, count);
-  const double cautious = inflation_by(std::min(rho + 1 / std::sqrt(count), 0.95), count);
+  for (const double v : bounded) squares += (v - mean) * (v - mean);
   const double variance = squares / (kept * (kept - 1));
+
+  const double of_pairs = autocorrelation(winsorised(pairs, trimmed_of(pairs.size())));
+  const double higher = std::min(of_pairs + 1 / std::sqrt(static_cast<double>(pairs.size())), 0.95);
+  const double inflation = inflation_by(of_pairs * (1 + of_pairs) / 2, count);
+  const double cautious = inflation_by(higher * (1 + higher) / 2, count);
   return {.center = center,
           .error = std::sqrt(variance * variance_factor(inflation, count)),
           .cautious_error = std::sqrt(variance * variance_factor(cautious, count)),
@@ -68,12 +79,18 @@ double spent_at(std::size_t units) {
   return kFalseVerdicts / (k * (k + 1));
 }
 
-// Log ratios (positive: b is better), two neighbouring pairs averaged: A B B A, so that a linear drift cancels.
-std::vector<double> unit_ratios(std::span<const double> a, std::span<const double> b, record::Better better) {
-  const double sign = better == record::Better::higher ? -1 : 1;
+// Log ratios; positive: b is better.
+std::vector<double> log_ratios(std::span<const double> a, std::span<const double> b, record::Better better) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    ratios.push_back(better == record::Better::higher ? std::log(b[i] / a[i]) : std::log(a[i] / b[i]));
+  return ratios;
+}
+
+// Two neighbouring pairs averaged, A B B A: a linear drift cancels.
+std::vector<double> units_of(std::span<const double> pairs) {
   std::vector<double> units;
-  for (std::size_t i = 0; i + 1 < std::min(a.size(), b.size()); i += 2)
-    units.push_back(sign * 0.5 * (std::log(a[i] / b[i]) + std::log(a[i + 1] / b[i + 1])));
+  for (std::size_t i = 0; i + 1 < pairs.size(); i += 2) units.push_back(0.5 * (pairs[i] + pairs[i + 1]));
   return units;
 }
 
@@ -86,7 +103,8 @@ record::Comparison compare_pairs(std::span<const double> a, std::span<const doub
                             .ci95 = {0, kInfinity},
                             .smallest_effect = smallest_effect,
                             .verdict = record::Verdict::inconclusive};
-  const std::vector<double> units = unit_ratios(a, b, better);
+  const std::vector<double> pairs = log_ratios(a, b, better);
+  const std::vector<double> units = units_of(pairs);
   if (units.empty() || !std::all_of(units.begin(), units.end(), [](double u) { return std::isfinite(u); }))
     return result;
   if (units.size() < 3) {
@@ -94,7 +112,7 @@ record::Comparison compare_pairs(std::span<const double> a, std::span<const doub
     return result;
   }
 
-  const Estimate estimate = trimmed_mean(units);
+  const Estimate estimate = estimate_of(pairs, units);
   const double half = student_t_critical(0.05, estimate.freedom) * estimate.error;
   const double verdict_half = student_t_critical(spent_at(units.size()), estimate.freedom) * estimate.cautious_error;
   result.ratio = std::exp(estimate.center);

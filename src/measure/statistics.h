@@ -33,7 +33,7 @@ record::Interval median_ci95(std::span<const double> values, std::uint64_t seed,
 // (0 to infinity; ratio NaN where nothing can be compared); below 5 the verdict is never better or worse.
 //   same          the 95% interval lies within 1/(1+smallest_effect) .. 1+smallest_effect
 //   better/worse  the estimate is at least smallest_effect away from 1, and 1 is outside the verdict interval, whose
-//                 error is spent over repeated looks so that at most 0.5% of equal pairs ever get this verdict, however
+//                 error is spent over repeated looks so that at most 1% of equal pairs ever get this verdict, however
 //                 often it was asked for while samples came in
 //   inconclusive  all else
 // Deterministic: no resampling.
