@@ -103,7 +103,8 @@ class AttentionExperiment final : public lab::Experiment {
     const double standard_extra = static_cast<double>(standard.workspace().count),
                  flash_extra = static_cast<double>(flash.workspace().count);
     points_.push_back({.seq = static_cast<double>(shape.seq),
-                       .series = fmt::format("{}/{}/{}/{}", shape.batch, shape.heads, shape.head_dim, shape.causal),
+                       .series = fmt::format("batch {}, heads {}, head_dim {}, {}causal", shape.batch, shape.heads,
+                                             shape.head_dim, shape.causal ? "" : "not "),
                        .speed = {comparison.ratio, comparison.ci95},
                        .time = {pair.a.value, pair.b.value},
                        .memory = {input_bytes + standard_extra, input_bytes + flash_extra},
@@ -126,8 +127,11 @@ class AttentionExperiment final : public lab::Experiment {
     lab::conclude_hypothesis(
         record, "attention.extra_memory", lab::geometric_mean(extra),
         memory.empty() ? kNoneLong : "flash used no memory beyond Q, K, V and O: the ratio has no bound");
-    conclude_growth(record, "attention.time_growth", &Measured::time, "time");
-    conclude_growth(record, "attention.memory_growth", &Measured::memory, "memory");
+    conclude_growth(
+        record, "attention.time_growth", &Measured::time, [](const Measured& point) { return point.speed; }, "time");
+    conclude_growth(
+        record, "attention.memory_growth", &Measured::memory,
+        [](const Measured& point) { return exactly(point.memory[0] / point.memory[1]); }, "memory");
     headline(record, mean_speed, mean_memory);
     charts(record);
     return ok();
@@ -160,33 +164,47 @@ class AttentionExperiment final : public lab::Experiment {
     record.rows.push_back(std::move(row));
   }
 
-  // The difference of the two exponents, each fitted over seq within one series; series together by their widest
-  // bounds.
+  // How much faster standard grows than flash: the slope of log(standard / flash) over log(seq), fitted within each
+  // series, then the mean over series. The slope is a weighted sum of the log ratios, so its bounds are that sum of
+  // their bounds; how well a power law describes the points is no part of the interval (the exponents by themselves are
+  // noted).
   void conclude_growth(record::Experiment& record, std::string_view id, double (Measured::*values)[2],
-                       std::string_view what) {
+                       const std::function<Estimate(const Measured&)>& ratio, std::string_view what) {
     std::map<std::string, std::vector<const Measured*>> series;
     for (const Measured& point : points_) series[point.series].push_back(&point);
-    std::vector<Estimate> differences;
+    std::vector<Estimate> slopes;
     for (const auto& [name, members] : series) {
+      if (members.size() < 3) continue;
       std::vector<double> x, y[2];
+      double mean_x = 0, spread = 0;
       for (const Measured* point : members) {
         x.push_back(point->seq);
         for (int variant : {0, 1}) y[variant].push_back((point->*values)[variant]);
+        mean_x += std::log(point->seq) / static_cast<double>(members.size());
       }
-      if (x.size() < 3) continue;
+      for (const double seq : x) spread += std::pow(std::log(seq) - mean_x, 2);
+      Estimate slope;
+      for (const Measured* point : members) {
+        const Estimate measured = ratio(*point);
+        const double weight = (std::log(point->seq) - mean_x) / spread;
+        const double bounds[2] = {weight * std::log(measured.interval.low), weight * std::log(measured.interval.high)};
+        slope.value += weight * std::log(measured.value);
+        slope.interval.low += std::min(bounds[0], bounds[1]);
+        slope.interval.high += std::max(bounds[0], bounds[1]);
+      }
+      slopes.push_back(slope);
       const measure::PowerFit standard = measure::fit_power(x, y[0]), flash = measure::fit_power(x, y[1]);
-      differences.push_back({standard.exponent - flash.exponent,
-                             {standard.ci95.low - flash.ci95.high, standard.ci95.high - flash.ci95.low}});
       record.notes.push_back(
-          fmt::format("{} grows with seq^{:.2f} (standard) and seq^{:.2f} (flash) at batch/heads/head_dim/causal {}",
-                      what, standard.exponent, flash.exponent, name));
+          fmt::format("{} grows with seq^{:.2f} (standard, R2 {:.3f}) and seq^{:.2f} (flash, R2 {:.3f}): {}", what,
+                      standard.exponent, standard.r_squared, flash.exponent, flash.r_squared, name));
     }
     std::optional<Estimate> mean;
-    for (const Estimate& difference : differences) {
-      if (!mean) mean = Estimate{0, {kInfinity, -kInfinity}};
-      mean->value += difference.value / static_cast<double>(differences.size());
-      mean->interval.low = std::min(mean->interval.low, difference.interval.low);
-      mean->interval.high = std::max(mean->interval.high, difference.interval.high);
+    for (const Estimate& slope : slopes) {
+      if (!mean) mean.emplace();
+      const double share = 1 / static_cast<double>(slopes.size());
+      mean->value += share * slope.value;
+      mean->interval.low += share * slope.interval.low;
+      mean->interval.high += share * slope.interval.high;
     }
     lab::conclude_hypothesis(record, id, mean, "a fit needs three lengths");
   }

@@ -48,8 +48,9 @@ TEST_F(RunTest, OneExperimentLeavesRecordReportAndHistory) {
   EXPECT_EQ(attention.comparisons.size(), 6u);
   EXPECT_GT(attention.peak_memory_bytes, 0);
   for (const record::Hypothesis& hypothesis : attention.hypotheses)
-    if (hypothesis.id == "attention.speed")
+    if (hypothesis.id == "attention.speed") {
       EXPECT_EQ(hypothesis.outcome, record::Outcome::inconclusive) << "no long sequence was measured";
+    }
 
   const std::string id = folder().filename().string();
   EXPECT_THAT(run({"history"}).out, HasSubstr(id));

@@ -46,16 +46,20 @@ TEST_F(ExperimentsTest, AttentionMeasuresBothVariantsAndCountsTheScoreMatrix) {
     const double layer = lab::find_metric(row, "layer_bytes")->value,
                  workspace = lab::find_metric(row, "workspace_bytes")->value;
     EXPECT_EQ(layer - workspace, 4 * seq * 2 * 64 * 2) << "Q, K, V and O in bf16";
-    if (*lab::find_axis(row, "variant") == "standard")
+    if (*lab::find_axis(row, "variant") == "standard") {
       EXPECT_GE(workspace, 4 * 2 * seq * seq) << "the score matrix of 2 heads";
+    }
     EXPECT_THAT(row.path, testing::ElementsAre("attention/cpu." + *lab::find_axis(row, "variant")));
   }
   EXPECT_EQ(record.comparisons.size(), 3u);
   EXPECT_EQ(memory_.live().count, 0) << "everything is given back";
   for (const record::Hypothesis& hypothesis : record.hypotheses) {
-    if (hypothesis.id == "attention.speed") EXPECT_EQ(hypothesis.outcome, Outcome::inconclusive) << "no long sequence";
-    if (hypothesis.id == "attention.memory_growth")
+    if (hypothesis.id == "attention.speed") {
+      EXPECT_EQ(hypothesis.outcome, Outcome::inconclusive) << "no long sequence";
+    }
+    if (hypothesis.id == "attention.memory_growth") {
       EXPECT_EQ(hypothesis.outcome, Outcome::holds) << "the square against the length";
+    }
   }
 }
 
@@ -106,9 +110,10 @@ TEST_F(ExperimentsTest, BaselineShowsCeilingsPrefillAndDecode) {
       EXPECT_GT(metric.value, 0) << metric.name;
       found.push_back(metric.name);
     }
-    if (*lab::find_axis(row, "load") != "ceiling")
+    if (*lab::find_axis(row, "load") != "ceiling") {
       EXPECT_THAT(row.path, testing::Contains(testing::HasSubstr("attention/cpu.standard")))
           << "before any optimisation";
+    }
   }
   EXPECT_THAT(found, testing::IsSupersetOf({"read_bandwidth", "matrix_rate_bf16", "prefill_throughput",
                                             "decode_throughput", "share_of_read_bandwidth"}));
