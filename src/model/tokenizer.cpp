@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include "base/sha256.h"
 #include "model/tokenizer_impl.h"
 #include "model/tokenizer_unicode.h"
 
@@ -39,7 +38,6 @@ Result<Tokenizer> Tokenizer::load(const FileSet& files) {
   RL_ASSIGN(const FileView file, files.open(kFile));
   auto impl = std::make_unique<Impl>();
   RL_ASSIGN(static_cast<TokenizerParts&>(*impl), read_tokenizer(file));
-  impl->fingerprint = sha256_hex(file.text());
   return Tokenizer(std::move(impl));
 }
 

@@ -41,7 +41,7 @@ Status normalize(const TokenizerParts& parts, NormalizedText& text);
 // The ids of a text without the post-processor's. text: valid UTF-8. Errors: unsupported, rule tokenizer.regex_steps.
 Status encode_text(const TokenizerParts& parts, std::string_view text, std::vector<TokenId>& out);
 
-// Reads tokenizer.json; the fingerprint stays empty. Errors as Tokenizer::load.
+// Reads tokenizer.json. Errors as Tokenizer::load.
 Result<TokenizerParts> read_tokenizer(const FileView& file);
 
 }  // namespace rl::model

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "base/log.h"
+#include "base/sha256.h"
 
 namespace rl::model {
 namespace {
@@ -77,7 +78,7 @@ Status read_added_tokens(const json::Value& list, TokenizerParts& parts) {
     token.normalized_content = token.content;
     if (token.normalized) {
       NormalizedText text{.text = token.content};
-      RL_TRY(normalize(parts, text));
+      if (const Status done = normalize(parts, text); !done) return locate(value, done.error());
       token.normalized_content = std::move(text.text);
       if (token.normalized_content.empty())
         return value.invalid("tokenizer.added_token_empty", "the normaliser leaves nothing of the added token",
@@ -171,6 +172,12 @@ void mention_ignored(const json::Value& root, const std::string& file) {
 
 }  // namespace
 
+Error locate(const json::Value& value, const Error& inner) {
+  Error error = value.error(inner.kind, inner.rule, inner.what, inner.expected, inner.hint);
+  if (!inner.found.empty()) error.found = inner.found;
+  return error;
+}
+
 Result<bool> read_flag(const json::Value& object, std::string_view key, bool otherwise) {
   const auto value = object.get(key);
   return value ? value->boolean() : otherwise;
@@ -222,6 +229,7 @@ Result<TokenizerParts> read_tokenizer(const FileView& file) {
   mention_ignored(root, file.name());
 
   TokenizerParts parts;
+  parts.fingerprint = sha256_hex(document.text());
   RL_ASSIGN(const json::Value model, root.at("model"));
   RL_ASSIGN(parts.bpe, read_bpe(model));
   parts.end_id = parts.bpe.vocabulary().end_id();

@@ -20,6 +20,9 @@ Result<bool> read_flag(const json::Value& object, std::string_view key, bool oth
 Result<std::string_view> read_string(const json::Value& object, std::string_view key);
 Result<std::string_view> read_type(const json::Value& object);
 
+// `inner`, which knows nothing of the file, as an error about this value.
+Error locate(const json::Value& value, const Error& inner);
+
 // The parts of a field in their order: itself, or those of nested {"type": "Sequence", <list_key>: [...]}. Bounds their
 // number, so that a small file cannot ask for much work.
 Result<std::vector<json::Value>> flatten(const json::Value& value, std::string_view list_key);

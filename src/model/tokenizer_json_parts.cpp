@@ -55,12 +55,7 @@ class PartReader {
     if (++regexes_ > kMaxRegexes)
       return text.invalid("tokenizer.regexes", "too many regular expressions", fmt::format("at most {}", kMaxRegexes));
     auto regex = Regex::compile(source);
-    if (!regex) {
-      const Error& inner = regex.error();
-      Error error = text.error(inner.kind, inner.rule, inner.what, inner.expected, inner.hint);
-      if (!inner.found.empty()) error.found = inner.found;
-      return error;
-    }
+    if (!regex) return locate(text, regex.error());
     made.regex = *std::move(regex);
     return made;
   }
@@ -167,7 +162,7 @@ Result<std::unique_ptr<PreTokenizer>> read_pretokenizer(const json::Value& value
     return make_split(CharacterClass::punctuation, options);
   }
   if (type == "Whitespace") {
-    RL_ASSIGN(Regex words, Regex::compile(R"(\w+|[^\w\s]+)"));
+    RL_ASSIGN(Regex words, Regex::compile(R"([\w\x{200C}\x{200D}]+|[^\w\s\x{200C}\x{200D}]+)"));  // with Rust's \w
     return make_split(std::move(words), {.behavior = SplitBehavior::removed, .invert = true});
   }
   if (type == "WhitespaceSplit") return make_split(CharacterClass::white_space, {.behavior = SplitBehavior::removed});
