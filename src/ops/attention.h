@@ -1,6 +1,8 @@
 #pragma once
 // attention: softmax(scale q k^T + mask) v for ragged queries over a paged cache. Prefill, decode and mixed chunks are
 // shapes of the same op: sequence s has queries cu_q[s] .. cu_q[s+1], the last of them at position kv_len[s] - 1.
+// Tokens from cu_q[seqs] on belong to no sequence: their rows of out are not written. What lies in the pages beyond
+// kv_len is no part of the result, whatever it is, NaN included.
 
 #include "base/result.h"
 #include "ops/kv_layout.h"

@@ -19,6 +19,19 @@ struct AttentionCase {
   std::int64_t check_tokens = 0;  // how many the oracle computes; 0: all
 };
 
+// One step of a model's layer.
+constexpr AttentionCase of_model(const char* name, unsigned tags, const ModelShape& model, const SeqList& seqs,
+                                 std::int64_t check_tokens = 0, std::int64_t window = 0) {
+  return {.name = name,
+          .tags = tags,
+          .heads = model.heads,
+          .kv_heads = model.kv_heads,
+          .head_dim = model.head_dim,
+          .seqs = seqs,
+          .window = window,
+          .check_tokens = check_tokens};
+}
+
 inline constexpr AttentionCase kAttentionCases[] = {
     // One key: out is v. Short sequences, and page borders one by one.
     {"one_key", kQuick | kSanitize, 1, 1, 16, {{1, 1}}},
@@ -47,7 +60,7 @@ inline constexpr AttentionCase kAttentionCases[] = {
     {"empty_sequences", kQuick | kSanitize, 2, 1, 16, {{0, 0}, {3, 5}, {0, 9}, {1, 4}, {0, 0}}},
     {"padding_tokens", kQuick | kSanitize, 2, 1, 16, {{3, 5}, {1, 4}}, true, 0, 4},
     {"strided_q", kQuick | kSanitize, 4, 2, 32, {{5, 9}, {1, 70}}, true, 0, 2, true},
-    {"many_sequences", kQuick, 4, 2, 16, {{{1, 9}, {1, 65}, {1, 17}}, 13}, true, 0, 0, false, 64, 1, 0},
+    {"many_sequences", kQuick, 4, 2, 16, {{{1, 9}, {1, 65}, {1, 17}}, 13}},
     // Masks.
     {"full", kQuick | kSanitize, 2, 1, 16, {{20, 20}, {5, 90}}, false},
     {"window_1", kQuick | kSanitize, 2, 1, 16, {{20, 20}, {1, 66}}, true, 1},
@@ -59,51 +72,15 @@ inline constexpr AttentionCase kAttentionCases[] = {
     {"nearly_one_hot", kQuick | kSanitize, 2, 1, 32, {{9, 80}}, true, 0, 0, false, 64, 200},
     {"small_pages", kQuick | kSanitize, 2, 1, 16, {{18, 37}, {1, 16}, {1, 17}}, true, 0, 0, false, 16},
     // Models.
-    {"demo.prefill", kQuick, kDemo.heads, kDemo.kv_heads, kDemo.head_dim, {{192, 192}}, true, 0, 0, false, 64, 1, 24},
-    {"demo.decode", kQuick, kDemo.heads, kDemo.kv_heads, kDemo.head_dim, {{1, 700}, {1, 41}}},
-    {"llama-3.2-1b.decode", kQuick, kLlama1b.heads, kLlama1b.kv_heads, kLlama1b.head_dim, {{1, 1025}}},
-    {"llama-3-8b.decode", kQuick, kLlama8b.heads, kLlama8b.kv_heads, kLlama8b.head_dim, {{1, 500}}},
+    of_model("demo.prefill", kQuick, kDemo, {{192, 192}}, 24),
+    of_model("demo.decode", kQuick, kDemo, {{1, 700}, {1, 41}}),
+    of_model("llama-3.2-1b.decode", kQuick, kLlama1b, {{1, 1025}}),
+    of_model("llama-3-8b.decode", kQuick, kLlama8b, {{1, 500}}),
     {"long_context", kQuick, 4, 1, 64, {{1, 20000}}},
-    {"llama-3.2-1b.prefill",
-     kLong,
-     kLlama1b.heads,
-     kLlama1b.kv_heads,
-     kLlama1b.head_dim,
-     {{2048, 2048}},
-     true,
-     0,
-     0,
-     false,
-     64,
-     1,
-     16},
-    {"llama-3-8b.mixed",
-     kLong,
-     kLlama8b.heads,
-     kLlama8b.kv_heads,
-     kLlama8b.head_dim,
-     {{512, 4096}, {1, 8000}, {1, 77}, {300, 300}},
-     true,
-     0,
-     0,
-     false,
-     64,
-     1,
-     16},
-    {"llama-3-8b.batch",
-     kLong,
-     kLlama8b.heads,
-     kLlama8b.kv_heads,
-     kLlama8b.head_dim,
-     {{{1, 1000}, {1, 1500}}, 16},
-     true,
-     0,
-     0,
-     false,
-     64,
-     1,
-     8},
-    {"mistral.window", kLong, 32, 8, 128, {{1024, 6000}}, true, 4096, 0, false, 64, 1, 8},
+    of_model("llama-3.2-1b.prefill", kLong, kLlama1b, {{2048, 2048}}, 16),
+    of_model("llama-3-8b.mixed", kLong, kLlama8b, {{512, 4096}, {1, 8000}, {1, 77}, {300, 300}}, 16),
+    of_model("llama-3-8b.batch", kLong, kLlama8b, {{{1, 1000}, {1, 1500}}, 16}, 8),
+    of_model("mistral.window", kLong, kLlama8b, {{1024, 6000}}, 8, 4096),
     {"context_128k", kLong, 8, 1, 128, {{1, 131072}}},
 };
 

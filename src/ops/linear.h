@@ -1,5 +1,6 @@
 #pragma once
-// linear: out = x W^T + bias, or out += x W^T + bias (the residual stream).
+// linear: out = x W^T + bias, or out += x W^T + bias (the residual stream). x and W count as stored: neither is rounded
+// to the other's type, and sums are at least float. With int8 weights the arithmetic is that of num/int8.h, to the bit.
 
 #include "base/result.h"
 #include "quant/packed_weight.h"

@@ -93,7 +93,8 @@ TEST(RefSample, FiltersKeepTheirSets) {
   EXPECT_EQ(support(logits, {.temperature = 1, .top_k = 2}), (Set{1, 3}));
   EXPECT_EQ(support(logits, {.temperature = 1, .top_p = 0.65f}), (Set{1, 3}));
   EXPECT_EQ(support(logits, {.temperature = 1, .top_p = 0.75f}), (Set{1, 2, 3}));
-  EXPECT_EQ(support(logits, {.temperature = 1, .top_p = 1e-9f}), (Set{1})) << "one always stays";
+  EXPECT_EQ(support(logits, {.temperature = 1, .top_p = 1e-9f}), (Set{1}));
+  EXPECT_EQ(support(logits, {.temperature = 1, .top_p = 0}), (Set{1})) << "one always stays";
   EXPECT_EQ(support(logits, {.temperature = 1, .min_p = 0.3f}), (Set{1, 2, 3}));  // at least 0.12
   EXPECT_EQ(support(logits, {.temperature = 1, .min_p = 1}), (Set{1}));
   // Top-p looks at what top-k has left: 0.4 + 0.3 is all of it.
@@ -109,6 +110,8 @@ TEST(RefSample, TiesAreCutByLowerId) {
   EXPECT_EQ(support(flat, {.temperature = 1, .top_k = 2}), (Set{0, 1}));
   EXPECT_EQ(support(flat, {.temperature = 1, .top_p = 0.5f}), (Set{0, 1, 2}));
   EXPECT_EQ(support({0, 2, 1, 1, 1}, {.temperature = 1, .top_k = 3}), (Set{1, 2, 3}));
+  EXPECT_EQ(support(std::vector<float>(500, 1.0f), {.temperature = 1, .top_k = 3}), (Set{0, 1, 2}))
+      << "also where a sort that is not stable would mix them";
 }
 
 TEST(RefSample, PenaltyWeakensEachTokenOfTheHistoryOnce) {
