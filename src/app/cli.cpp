@@ -134,7 +134,7 @@ Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
   app->add_option("-b,--batch", options.batch, "sequences decoded together")->delimiter(',')->capture_default_str();
   app->add_option("-r,--repetitions", options.repetitions, "samples of each row")->capture_default_str();
   app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
-  app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT");
+  app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT")->expected(1)->take_all();
   app->add_option("-o,--output", options.format, "md, csv, json or jsonl")->capture_default_str();
   app->add_option("--seed", options.seed, "of the random prompts")->capture_default_str();
   return {app, [&] { return done(cmd_bench(options, stdout)); }, &options.model};
@@ -156,7 +156,10 @@ Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& devic
       ->capture_default_str();
   app->add_option("--repetition-penalty", options.repetition_penalty, "1: off")->capture_default_str();
   app->add_option("--seed", options.seed, "same seed, same tokens")->capture_default_str();
-  app->add_option("--stop", options.stop, "end at this text; may be repeated")->type_name("TEXT");
+  app->add_option("--stop", options.stop, "end at this text; may be repeated")
+      ->type_name("TEXT")
+      ->expected(1)
+      ->take_all();
   app->add_flag("--ignore-eos", options.ignore_eos, "do not stop at the model's end token");
   app->add_option("-c,--ctx", options.ctx, "tokens of context; 0: what prompt and answer need")->capture_default_str();
   app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
@@ -170,7 +173,9 @@ Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& devic
            }
          },
          kForceHelp)
-      ->type_name("OP=VARIANT");
+      ->type_name("OP=VARIANT")
+      ->expected(1)
+      ->take_all();
   app->add_flag("--json", options.json, "one JSON object on standard output");
   return {app,
           [&]() -> Result<int> {

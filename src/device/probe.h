@@ -17,9 +17,9 @@ class ProbeRun {
 };
 
 struct Probe {
-  const char* name;     // "read_bandwidth", "matrix_rate_bf16"
-  const char* unit;     // of amount per second: "B/s", "FLOP/s"
-  const char* method;   // one sentence for the report
+  const char* name;                                              // "read_bandwidth", "matrix_rate_bf16"
+  const char* unit;                                              // of amount per second: "B/s", "FLOP/s"
+  const char* method;                                            // one sentence for the report
   Result<std::unique_ptr<ProbeRun>> (*prepare)(Device& device);  // errors: unsupported with the reason, out_of_memory
 };
 

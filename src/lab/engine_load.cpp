@@ -8,7 +8,8 @@ namespace {
 // Sequences kept decoding at about one depth.
 class Decoding {
  public:
-  Decoding(engine::Engine& engine, const DecodeLoad& load, std::uint64_t seed) : engine_(engine), load_(load), seed_(seed) {}
+  Decoding(engine::Engine& engine, const DecodeLoad& load, std::uint64_t seed)
+      : engine_(engine), load_(load), seed_(seed) {}
   ~Decoding() { cancel(); }
 
   // Ready to take a sample's steps within the allowed drift.
@@ -16,8 +17,9 @@ class Decoding {
     if (steps_ >= 0 && steps_ + load_.steps <= load_.drift()) return ok();
     cancel();
     for (std::int64_t s = 0; s < load_.seqs; ++s) {
-      engine::Request request{.prompt = random_ids(std::max<std::int64_t>(load_.depth, 1), engine_.config().vocab, seed_++),
-                              .max_tokens = load_.drift() + 2};
+      engine::Request request{
+          .prompt = random_ids(std::max<std::int64_t>(load_.depth, 1), engine_.config().vocab, seed_++),
+          .max_tokens = load_.drift() + 2};
       RL_ASSIGN(const RequestId id, engine_.submit(std::move(request)));
       requests_.push_back(id);
     }

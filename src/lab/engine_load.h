@@ -15,7 +15,8 @@ std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_
 // included. The metric is "prefill_throughput" in tok/s.
 Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t tokens, const measure::Plan& plan);
 
-// What a decode measurement asks for: `seqs` sequences of `depth` tokens of context each, `steps` decode steps a sample.
+// What a decode measurement asks for: `seqs` sequences of `depth` tokens of context each, `steps` decode steps a
+// sample.
 struct DecodeLoad {
   std::int64_t depth = 0, seqs = 1, steps = 8;
   // Tokens the sequences may grow by before they are begun anew: a tenth of the depth, at least 32 and one sample.
@@ -23,12 +24,12 @@ struct DecodeLoad {
   std::int64_t context() const;  // tokens the engine must have room for, per sequence
 };
 
-// Decode throughput, tokens of all sequences together; the prompts are random and really prefilled, outside the timed part.
-// The metric is "decode_throughput" in tok/s.
+// Decode throughput, tokens of all sequences together; the prompts are random and really prefilled, outside the timed
+// part. The metric is "decode_throughput" in tok/s.
 Result<record::Metric> measure_decode(engine::Engine& engine, const DecodeLoad& load, const measure::Plan& plan);
 
-// Operations of the matrix products of a prefill: two per weight of the layers and token, the head for one row. Attention's
-// own products are left out, so a share computed from it is a lower bound.
+// Operations of the matrix products of a prefill: two per weight of the layers and token, the head for one row.
+// Attention's own products are left out, so a share computed from it is a lower bound.
 double prefill_flops(const model::ModelConfig& config, std::int64_t tokens);
 
 }  // namespace rl::lab

@@ -129,6 +129,61 @@ void append_byte_characters(std::string& out, std::string_view bytes) {
   for (char byte : bytes) append_utf8(out, alphabet.character[static_cast<unsigned char>(byte)]);
 }
 
+CutTable::CutTable(const Vocabulary& vocabulary, const std::vector<TokenId>& merge_results)
+    : active_(true), ascii_(128 * 128, false) {
+  std::size_t bytes = 0;
+  for (TokenId id : merge_results) {
+    const std::string_view token = vocabulary.token(id);
+    char32_t left = 0;
+    for (std::size_t i = 0; i < token.size(); i += bytes) {
+      const char32_t right = code_point(token, i, bytes);
+      if (i > 0 && left < 128 && right < 128)
+        ascii_[left * 128 + right] = true;
+      else if (i > 0)
+        others_.insert(pair_of(left, right));
+      left = right;
+    }
+  }
+  for (TokenId id = 0; id < vocabulary.end_id(); ++id) {
+    const std::string_view token = vocabulary.token(id);
+    if (!token.empty() && utf8_length(token[0]) == token.size()) characters_.insert(code_point(token, 0, bytes));
+  }
+}
+
+bool CutTable::joined(char32_t left, char32_t right) const {
+  if (left < 128 && right < 128 && ascii_[left * 128 + right]) return true;
+  if ((left >= 128 || right >= 128) && others_.contains(pair_of(left, right))) return true;
+  return !characters_.contains(left) || !characters_.contains(right);
+}
+
+std::size_t CutTable::next(std::string_view piece, std::size_t from) const {
+  if (!active_) return piece.size();
+  std::size_t bytes = 0;
+  char32_t left = code_point(piece, from, bytes);
+  for (std::size_t i = from + bytes; i < piece.size(); i += bytes) {
+    const char32_t right = code_point(piece, i, bytes);
+    if (!joined(left, right)) return i;
+    left = right;
+  }
+  return piece.size();
+}
+
+void Bpe::prepare_cuts() {
+  if (options_.ignore_merges) return;
+  // A byte token or the unknown token does not spell the text it stands for.
+  std::vector<bool> opaque(static_cast<std::size_t>(vocabulary_.end_id()), false);
+  for (TokenId id : byte_fallback_id_)
+    if (id >= 0) opaque[static_cast<std::size_t>(id)] = true;
+  if (options_.unknown) opaque[static_cast<std::size_t>(*options_.unknown)] = true;
+  std::vector<TokenId> results;
+  bool usable = true;
+  merges_.each([&](TokenId left, TokenId right, TokenId merged) {
+    usable = usable && !opaque[static_cast<std::size_t>(left)] && !opaque[static_cast<std::size_t>(right)];
+    results.push_back(merged);
+  });
+  if (usable) cuts_ = CutTable(vocabulary_, results);
+}
+
 Bpe::Bpe(Vocabulary vocabulary, MergeTable merges, const BpeOptions& options)
     : vocabulary_(std::move(vocabulary)), merges_(std::move(merges)), options_(options) {
   const auto id_or_none = [&](std::string_view token) { return vocabulary_.find(token).value_or(-1); };

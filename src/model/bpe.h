@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/ids.h"
@@ -58,6 +59,13 @@ class MergeTable {
   bool add(TokenId left, TokenId right, Merge merge);  // false if the pair is there already
   Merge find(TokenId left, TokenId right) const;       // rank kNone if there is none
   std::int64_t size() const { return static_cast<std::int64_t>(count_); }
+  // Calls visit(left, right, merged id) for every merge, in no order.
+  template <class Visit>
+  void each(Visit&& visit) const {
+    for (const Slot& slot : slots_)
+      if (slot.key != kEmpty)
+        visit(static_cast<TokenId>(slot.key >> 32), static_cast<TokenId>(slot.key & 0xFFFFFFFF), slot.merge.id);
+  }
 
  private:
   struct Slot {
@@ -82,6 +90,26 @@ struct ByteAlphabet {
 const ByteAlphabet& byte_alphabet();
 // `bytes` as characters of the alphabet, appended.
 void append_byte_characters(std::string& out, std::string_view bytes);
+
+// Where a text can be cut without changing its ids: between two characters that stand side by side in no result of a
+// merge, and that are tokens themselves. SentencePiece-style files have no pre-tokenizer, so that a whole text is one
+// piece; its words are cut apart here, and merging and the memory of words work on them.
+class CutTable {
+ public:
+  CutTable() = default;  // cuts nowhere
+  CutTable(const Vocabulary& vocabulary, const std::vector<TokenId>& merge_results);
+  // The first place after `from` to cut piece at; its size if there is none.
+  std::size_t next(std::string_view piece, std::size_t from) const;
+
+ private:
+  static std::uint64_t pair_of(char32_t left, char32_t right) { return std::uint64_t{left} << 32 | right; }
+  bool joined(char32_t left, char32_t right) const;
+
+  bool active_ = false;
+  std::vector<bool> ascii_;                   // [left * 128 + right]: side by side in some result
+  std::unordered_set<std::uint64_t> others_;  // pairs with a character beyond ASCII
+  std::unordered_set<char32_t> characters_;   // tokens of one character
+};
 
 struct BpeOptions {
   std::optional<TokenId> unknown;
@@ -111,6 +139,10 @@ class Bpe {
   void encode_bytes(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& out) const;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  // Cutting pieces given to encode() at these places does not change the ids.
+  const CutTable& cuts() const { return cuts_; }
+  // Makes cuts(); it stays empty where it cannot be used (ignore_merges, merges of byte or unknown tokens).
+  void prepare_cuts();
 
  private:
   void characters_to_symbols(std::string_view piece, std::vector<TokenId>& symbols) const;
@@ -121,6 +153,7 @@ class Bpe {
   Vocabulary vocabulary_;
   MergeTable merges_;
   BpeOptions options_;
+  CutTable cuts_;
   std::array<TokenId, 128> ascii_id_{};          // of a one-character token, or -1
   std::array<TokenId, 256> alphabet_id_{};       // of a byte's character in the alphabet, or -1
   std::array<TokenId, 256> byte_fallback_id_{};  // of "<0x0A>" and its like, or -1

@@ -197,6 +197,7 @@ class ByteLevel final : public PreTokenizer {
       to_characters(pieces);
     return ok();
   }
+  bool makes_raw_bytes() const override { return options_.last; }
 
  private:
   static void add_spaces(Pieces& pieces) {

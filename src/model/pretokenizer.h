@@ -36,6 +36,7 @@ class PreTokenizer {
   virtual ~PreTokenizer() = default;
   // Errors: unsupported, rule tokenizer.regex_steps.
   virtual Status apply(Pieces& pieces) const = 0;
+  virtual bool makes_raw_bytes() const { return false; }
 };
 
 // What becomes of the matches of a delimiter.

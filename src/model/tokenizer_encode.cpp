@@ -92,9 +92,22 @@ class Encoder {
     pieces.text = part;
     pieces.pieces.push_back({0, part.size(), at_start});
     for (const auto& pretokenizer : parts_.pretokenizers) RL_TRY(pretokenizer->apply(pieces));
-    for (const Piece& piece : pieces.pieces) encode_piece(pieces[piece], pieces.raw_bytes);
+    for (const Piece& piece : pieces.pieces) {
+      if (pieces.raw_bytes)
+        encode_piece(pieces[piece], true);
+      else
+        encode_cut(pieces[piece]);
+    }
     if (pieces.text.data() == pieces.own.data()) cache_.forget();
     return ok();
+  }
+
+  void encode_cut(std::string_view piece) {
+    std::size_t end = 0;
+    for (std::size_t begin = 0; begin < piece.size(); begin = end) {
+      end = parts_.bpe.cuts().next(piece, begin);
+      encode_piece(piece.substr(begin, end - begin), false);
+    }
   }
 
   void encode_piece(std::string_view piece, bool raw_bytes) {

@@ -246,6 +246,8 @@ Result<TokenizerParts> read_tokenizer(const FileView& file) {
     RL_ASSIGN(parts.pretokenizers, read_pretokenizers(value));
     return ok();
   }));
+  // Byte-level pieces are words already.
+  if (parts.pretokenizers.empty() || !parts.pretokenizers.back()->makes_raw_bytes()) parts.bpe.prepare_cuts();
   RL_TRY(with("decoder", [&](const json::Value& value) -> Status {
     RL_ASSIGN(parts.decoder, read_decoder(value));
     return ok();

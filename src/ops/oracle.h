@@ -11,7 +11,8 @@
 namespace rl::ops {
 
 struct Oracle {
-  // Compares `out` of attention at the chosen tokens (rows of out) with the reference, within the op's derived tolerance.
+  // Compares `out` of attention at the chosen tokens (rows of out) with the reference, within the op's derived
+  // tolerance.
   Comparison (*check_attention)(const AttentionArgs& args, const std::vector<std::int64_t>& tokens) = nullptr;
 };
 

@@ -17,8 +17,9 @@ struct PackedSize {
 Result<PackedSize> packed_size(Format format, Layout layout, std::int64_t rows, std::int64_t cols);
 
 // Writes source rows [n, cols] (f32, bf16 or f16, contiguous) to rows [first_row, first_row + n) of `weight`,
-// converting to its format (num/convert.h; int8 and its scale per row: num/int8.h). Does not touch other rows, so that q, k and v can be packed one after the other into one
-// weight and threads can pack disjoint ranges of rows. Padding is written by zero_padding, once.
+// converting to its format (num/convert.h; int8 and its scale per row: num/int8.h). Does not touch other rows, so that
+// q, k and v can be packed one after the other into one weight and threads can pack disjoint ranges of rows. Padding is
+// written by zero_padding, once.
 void pack_rows(const PackedWeight& weight, std::int64_t first_row, const TensorRef& source);
 void zero_padding(const PackedWeight& weight);
 

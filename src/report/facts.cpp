@@ -83,7 +83,7 @@ std::string constant_text(const Axes& axes) {
 std::string validity_text(const Row& row) {
   std::string text = row.validity.valid ? "yes" : "INVALID";
   if (!row.validity.reasons.empty()) text += ": " + joined(row.validity.reasons, "; ");
-  if (!row.validity.warnings.empty()) text += "; note: " + joined(row.validity.warnings, "; ");
+  if (!row.validity.warnings.empty()) text += "; warning: " + joined(row.validity.warnings, "; ");
   if (!row.note.empty()) text += "; " + row.note;
   return text;
 }

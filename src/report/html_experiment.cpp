@@ -18,7 +18,7 @@ void hypotheses(Markup& out, const Experiment& experiment) {
   for (const Hypothesis& h : experiment.hypotheses) {
     const Badge verdict = badge_of(h.outcome);
     out.open("tr").open("th", {{"scope", "row"}}).text(h.claim);
-    std::string about = metric_words(h.metric);
+    std::string about = words(h.metric);
     if (!h.where.empty()) about += (about.empty() ? "" : ", ") + h.where;
     if (!about.empty()) out.leaf("small", about);
     out.close("th");
@@ -102,30 +102,34 @@ void charts(Markup& out, const Experiment& experiment) {
   out.close("div");
 }
 
-// A row's path certificate: itself if it is one short name, else a letter that the list below the table explains.
-class Paths {
+// Texts too long for a cell: a cell shows "path 2", the list below the table what that is. Equal texts share a number.
+class Legend {
  public:
-  explicit Paths(const std::vector<Row>& rows) {
-    for (const Row& row : rows)
-      if (row.path.size() > 1 && std::find(lists_.begin(), lists_.end(), row.path) == lists_.end())
-        lists_.push_back(row.path);
+  explicit Legend(std::string name) : name_(std::move(name)) {}
+  std::string label(const std::string& text) {
+    auto found = std::find(texts_.begin(), texts_.end(), text);
+    if (found == texts_.end()) found = texts_.insert(found, text);
+    return fmt::format("{} {}", name_, found - texts_.begin() + 1);
   }
-  std::string label(const Row& row) const {
-    if (row.path.empty()) return "not recorded";
-    if (row.path.size() == 1) return row.path.front();
-    const auto found = std::find(lists_.begin(), lists_.end(), row.path);
-    return fmt::format("path {}", found - lists_.begin() + 1);
-  }
-  void explain(Markup& out) const {
-    for (std::size_t i = 0; i < lists_.size(); ++i)
-      out.open("p", {{"class", "path"}})
-          .leaf("b", fmt::format("path {}: ", i + 1))
-          .leaf("code", joined(lists_[i], " · "))
+  void explain(Markup& out, const char* tag) const {
+    constexpr std::size_t kMostShown = 6;  // more are folded
+    if (texts_.size() > kMostShown)
+      out.open("details").leaf("summary", fmt::format("{} 1 to {}", name_, texts_.size()));
+    for (std::size_t i = 0; i < texts_.size(); ++i)
+      out.open("p", {{"class", "legend-text"}})
+          .leaf("b", fmt::format("{} {}: ", name_, i + 1))
+          .leaf(tag, texts_[i])
           .close("p");
+    if (texts_.size() > kMostShown) out.close("details");
   }
 
  private:
-  std::vector<std::vector<std::string>> lists_;
+  std::string name_;
+  std::vector<std::string> texts_;
+};
+
+struct Legends {
+  Legend paths{"path"}, notes{"note"};
 };
 
 void metric_cell(Markup& out, const Metric* metric) {
@@ -139,15 +143,15 @@ void metric_cell(Markup& out, const Metric* metric) {
   out.close("td");
 }
 
-void validity_cell(Markup& out, const Row& row) {
+void validity_cell(Markup& out, const Row& row, Legends& legends) {
   out.open("td", {{"class", "validity"}});
   if (row.validity.valid)
     out.text("valid");
   else
     badge(out, {Tone::broken, "INVALID"});
   if (!row.validity.reasons.empty()) out.leaf("small", joined(row.validity.reasons, "; "));
-  if (!row.validity.warnings.empty()) out.leaf("small", "note: " + joined(row.validity.warnings, "; "));
-  if (!row.note.empty()) out.leaf("small", row.note);
+  if (!row.validity.warnings.empty()) out.leaf("small", "warning: " + joined(row.validity.warnings, "; "));
+  if (!row.note.empty()) out.leaf("small", legends.notes.label(row.note));
   out.close("td");
 }
 
@@ -162,10 +166,16 @@ void axis_cells(Markup& out, const Row& row, const Axes& axes) {
   }
 }
 
-void path_cell(Markup& out, const Row& row, const Paths& paths) {
+// A row's path certificate: itself if it is one name, else a number.
+void path_cell(Markup& out, const Row& row, Legends& legends) {
+  out.open("td", {{"class", "path"}});
+  if (row.path.empty()) {
+    out.leaf("span", "none", {{"class", "muted"}}).close("td");
+    return;
+  }
+  const std::string label = row.path.size() == 1 ? row.path.front() : legends.paths.label(joined(row.path, " · "));
   // A line may break after a slash, and nowhere else.
-  const std::string label = paths.label(row);
-  out.open("td", {{"class", "path"}}).open("code");
+  out.open("code");
   for (std::size_t at = 0; at < label.size();) {
     const std::size_t end = std::min(label.find('/', at), label.size() - 1) + 1;
     out.text(std::string_view(label).substr(at, end - at));
@@ -176,12 +186,12 @@ void path_cell(Markup& out, const Row& row, const Paths& paths) {
 }
 
 // A line per row, a column per metric.
-void wide_table(Markup& out, const Experiment& experiment, const Axes& axes, const Paths& paths) {
+void wide_table(Markup& out, const Experiment& experiment, const Axes& axes, Legends& legends) {
   const std::vector<std::string> metrics = metric_names(experiment.rows);
   out.open("thead").open("tr");
   axis_heads(out, axes);
   for (const std::string& name : metrics) {
-    out.open("th", {{"scope", "col"}, {"class", "num"}}).text(metric_words(name));
+    out.open("th", {{"scope", "col"}, {"class", "num"}}).text(words(name));
     for (const Row& row : experiment.rows)
       if (const Metric* metric = metric_of(row, name)) {
         if (const std::string facts = metric_facts(*metric); !facts.empty()) out.leaf("small", facts);
@@ -198,15 +208,15 @@ void wide_table(Markup& out, const Experiment& experiment, const Axes& axes, con
     out.open("tr", {{"class", row.validity.valid ? "" : "invalid"}});
     axis_cells(out, row, axes);
     for (const std::string& name : metrics) metric_cell(out, metric_of(row, name));
-    validity_cell(out, row);
-    path_cell(out, row, paths);
+    validity_cell(out, row, legends);
+    path_cell(out, row, legends);
     out.close("tr");
   }
   out.close("tbody");
 }
 
 // A line per metric of each row: for rows that have little in common.
-void long_table(Markup& out, const Experiment& experiment, const Axes& axes, const Paths& paths) {
+void long_table(Markup& out, const Experiment& experiment, const Axes& axes, Legends& legends) {
   out.open("thead").open("tr");
   axis_heads(out, axes);
   out.leaf("th", "quantity", {{"scope", "col"}}).leaf("th", "value", {{"scope", "col"}, {"class", "num"}});
@@ -221,11 +231,11 @@ void long_table(Markup& out, const Experiment& experiment, const Axes& axes, con
       out.open("tr", {{"class", row.validity.valid ? "" : "invalid"}});
       axis_cells(out, row, axes);
       out.open("td");
-      if (metric != nullptr) out.text(metric_words(metric->name)).leaf("small", metric_facts(*metric));
+      if (metric != nullptr) out.text(words(metric->name)).leaf("small", metric_facts(*metric));
       out.close("td");
       metric_cell(out, metric);
-      validity_cell(out, row);
-      path_cell(out, row, paths);
+      validity_cell(out, row, legends);
+      path_cell(out, row, legends);
       out.close("tr");
     }
   out.close("tbody");
@@ -234,7 +244,7 @@ void long_table(Markup& out, const Experiment& experiment, const Axes& axes, con
 void results(Markup& out, const Experiment& experiment) {
   if (experiment.rows.empty()) return;
   const Axes axes = axes_of(experiment.rows);
-  const Paths paths(experiment.rows);
+  Legends legends;
   out.leaf("h3", "Results");
   if (!axes.constant.empty()) out.leaf("p", "All rows: " + constant_text(axes) + ".", {{"class", "muted"}});
   std::size_t filled = 0;
@@ -242,11 +252,12 @@ void results(Markup& out, const Experiment& experiment) {
   const std::size_t cells = experiment.rows.size() * metric_names(experiment.rows).size();
   open_table(out, "Results of " + title_of(experiment), "results");
   if (2 * filled >= cells)
-    wide_table(out, experiment, axes, paths);
+    wide_table(out, experiment, axes, legends);
   else
-    long_table(out, experiment, axes, paths);
+    long_table(out, experiment, axes, legends);
   close_table(out);
-  paths.explain(out);
+  legends.paths.explain(out, "code");
+  legends.notes.explain(out, "span");
 }
 
 void comparisons(Markup& out, const Experiment& experiment) {
@@ -274,7 +285,7 @@ void comparisons(Markup& out, const Experiment& experiment) {
   for (const Comparison& c : experiment.comparisons) {
     const Badge verdict = badge_of(c.verdict);
     out.open("tr").open("th", {{"scope", "row"}}).text(c.candidate).leaf("small", "against " + c.baseline).close("th");
-    out.leaf("td", metric_words(c.metric), {{"data-label", "metric"}});
+    out.leaf("td", words(c.metric), {{"data-label", "metric"}});
     out.open("td", {{"class", "num"}, {"data-label", "ratio"}})
         .leaf("b", format_value(c.ratio, "1"))
         .leaf("small", format_interval(c.ci95, c.ratio, "1"))
@@ -312,7 +323,7 @@ void sampling(Markup& out, const Experiment& experiment) {
       if (m.samples.empty()) continue;
       out.open("tr", {{"class", row.validity.valid ? "" : "invalid"}});
       out.leaf("th", row_label(row, axes), {{"scope", "row"}});
-      out.open("td").text(metric_words(m.name)).leaf("small", m.statistic).close("td");
+      out.open("td").text(words(m.name)).leaf("small", m.statistic).close("td");
       out.leaf("td",
                m.inner > 1 ? fmt::format("{} of {} each", m.samples.size(), m.inner)
                            : fmt::format("{}", m.samples.size()),

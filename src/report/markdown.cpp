@@ -89,7 +89,7 @@ void hypotheses(Document& document, const Experiment& experiment) {
   if (experiment.hypotheses.empty()) return;
   std::vector<std::vector<std::string>> rows;
   for (const Hypothesis& h : experiment.hypotheses)
-    rows.push_back({h.claim, metric_words(h.metric), h.where, format_expected(h.expected, "1"), measured_of(h),
+    rows.push_back({h.claim, words(h.metric), h.where, format_expected(h.expected, "1"), measured_of(h),
                     verdict_text(badge_of(h.outcome)) + (h.reason.empty() ? "" : ": " + h.reason)});
   document.table({"claim", "metric", "where", "expected", "measured [95% interval]", "verdict"}, rows);
 }
@@ -101,7 +101,7 @@ void results(Document& document, const Experiment& experiment) {
   if (!axes.constant.empty()) document.labelled("All rows:", constant_text(axes));
   std::vector<std::string> head;
   for (const std::string& axis : axes.varying) head.push_back(axis);
-  for (const std::string& metric : metrics) head.push_back(metric_words(metric));
+  for (const std::string& metric : metrics) head.push_back(words(metric));
   head.insert(head.end(), {"path", "valid"});
   std::vector<std::vector<std::string>> rows;
   for (const Row& row : experiment.rows) {
@@ -125,7 +125,7 @@ void comparisons(Document& document, const Experiment& experiment) {
   if (experiment.comparisons.empty()) return;
   std::vector<std::vector<std::string>> rows;
   for (const Comparison& c : experiment.comparisons)
-    rows.push_back({c.baseline, c.candidate, metric_words(c.metric),
+    rows.push_back({c.baseline, c.candidate, words(c.metric),
                     format_value(c.ratio, "1") + " " + format_interval(c.ci95, c.ratio, "1"),
                     verdict_text(badge_of(c.verdict))});
   document.paragraph("Ratios above 1 say that the candidate is better than the baseline.");

@@ -128,12 +128,6 @@ std::string words(std::string_view name) {
   return out;
 }
 
-std::string metric_words(std::string_view name) {
-  for (const std::string_view unit : {"_bytes", "_seconds", "_joules", "_watts"})
-    if (name.ends_with(unit) && name.size() > unit.size()) name.remove_suffix(unit.size());
-  return words(name);
-}
-
 std::string axis_title(std::string_view axis) {
   constexpr std::pair<std::string_view, const char*> units[] = {
       {"seq", "tokens"},     {"depth", "tokens"},      {"tokens", "tokens"},      {"prompt", "tokens"},

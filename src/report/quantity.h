@@ -34,10 +34,8 @@ std::string format_duration(double seconds);         // "48.2 s", "2 min 14 s", 
 std::string format_count(std::int64_t count);        // "1.24 billion", "812 million", "43 thousand", "512"
 std::string format_timestamp(std::string_view iso);  // "2026-11-23 14:05 UTC" from ISO 8601; other text as it is
 
-// A word of the record's as people write it: "end_to_end" -> "end to end".
+// A name of the record's as people write it: "end_to_end" -> "end to end".
 std::string words(std::string_view name);
-// A metric's name as words; the unit stands with the number: "workspace_bytes" -> "workspace".
-std::string metric_words(std::string_view name);
 
 // An axis with its unit, for a chart: "seq" -> "seq (tokens)". Axes keep their names, which are also the flags'.
 std::string axis_title(std::string_view axis);

@@ -204,7 +204,7 @@ std::vector<Ceiling> ceilings_of(const Run& run) {
     for (const Row& row : experiment.rows)
       for (const Metric& metric : row.metrics)
         if (metric.name.starts_with("read_bandwidth") || metric.name.starts_with("matrix_rate"))
-          out.push_back({metric_words(metric.name), &metric, row.validity.valid});
+          out.push_back({words(metric.name), &metric, row.validity.valid});
   }
   return out;
 }
@@ -231,13 +231,13 @@ std::string series_name(const Row& row, const Chart& chart, const std::set<std::
   if (const std::string* value = axis_value(row, chart.series)) name = *value;
   for (const auto& [axis, value] : row.axes)
     if (others.contains(axis)) name += (name.empty() ? "" : ", ") + axis + " " + value;
-  return name.empty() ? metric_words(chart.y) : name;
+  return name.empty() ? words(chart.y) : name;
 }
 
 }  // namespace
 
 ChartData chart_data(const Experiment& experiment, const Chart& chart) {
-  ChartData data{.x_name = chart.x, .y_name = metric_words(chart.y)};
+  ChartData data{.x_name = chart.x, .y_name = words(chart.y)};
   std::vector<const Row*> rows;
   for (const Row& row : experiment.rows)
     if (matches(row, chart) && axis_value(row, chart.x) != nullptr && metric_of(row, chart.y) != nullptr)

@@ -139,6 +139,30 @@ TEST(Bpe, MergesLongPiecesAsShortOnes) {
   EXPECT_EQ(all, joined);
 }
 
+// A text cut at the places that the table offers has the ids of the whole. The table must offer some.
+TEST(Bpe, CutsWhereNoMergeReachesOver) {
+  Json json = read_json(fixture_dir("spm-prepend") / "tokenizer.json");
+  json["model"]["ignore_merges"] = true;  // leaves the table empty: the whole text is one piece
+  json["model"]["vocab"]["<no text>"] = 9000;
+  ASSERT_VALUE(const Tokenizer whole, load_json(json));
+  ASSERT_VALUE(const Tokenizer cut, load_fixture("spm-prepend"));
+  const std::string text = read_text(source_dir() / "tests/data/multilingual.txt") +
+                           read_text(fixture_dir("demo") / "eval.txt").substr(0, 20000);
+  ASSERT_VALUE(const Ids expected, whole.encode(text, false));
+  ASSERT_VALUE(const Ids ids, cut.encode(text, false));
+  EXPECT_EQ(ids, expected);
+
+  Vocabulary vocabulary;
+  for (const char* token : {"a", "b", "c", "▁", "▁a", "ab"})
+    ASSERT_EQ(vocabulary.add(token, static_cast<TokenId>(vocabulary.size())), Vocabulary::Added::yes);
+  const CutTable table(vocabulary, {4, 5});
+  EXPECT_EQ(table.next("abc", 0), 2u);    // ab|c
+  EXPECT_EQ(table.next("ab▁ab", 0), 2u);  // ab|▁ab
+  EXPECT_EQ(table.next("▁ab", 0), 5u);
+  EXPECT_EQ(table.next("axc", 0), 3u);  // x is no token: what becomes of it depends on its neighbours
+  EXPECT_EQ(CutTable().next("abc", 0), 3u);
+}
+
 Json with_unknown(bool fuse, bool fallback) {
   Json json = small_tokenizer();
   json["model"]["vocab"]["<unk>"] = 9;

@@ -136,10 +136,12 @@ class Launch {
 
   void flash() {
     bool any_split = false;
+    share_heads();
     make_plan([&](const Sequence& seq) {
       const Split split = split_of(seq);
       any_split = any_split || split.parts > 1;
-      return Need{blocks_of(seq) * split.parts, split.parts > 1 ? blocks_of(seq) * split.parts * part_floats(seq) : 0};
+      return Need{blocks_of(seq) * split.parts,
+                  split.parts > 1 ? head_blocks(seq) * split.parts * part_floats(seq) : 0};
     });
     for_items([&](const Sequence& seq, std::int64_t item, float* floats) {
       const Split split = split_of(seq);
@@ -147,16 +149,23 @@ class Launch {
       const KeyRange keys = visible_keys(problem_, seq, block.first_position - seq.first_position(),
                                          block.first_position - seq.first_position() + block.queries - 1);
       block.kv_begin = keys.begin, block.kv_end = keys.end;
-      if (split.parts == 1) return kernels_.flash(problem_, block, nullptr);
+      if (split.parts == 1) return kernels_.flash(problem_, block, nullptr, 0);
       block.kv_begin = keys.begin + item % split.parts * split.keys;
       block.kv_end = std::min(keys.end, block.kv_begin + split.keys);
-      kernels_.flash(problem_, block, floats + item * part_floats(seq));
+      const std::int64_t per_head = split.parts * part_floats(seq);
+      kernels_.flash(problem_, block,
+                     floats + item / split.parts * heads_of(seq) * per_head + item % split.parts * part_floats(seq),
+                     per_head);
     });
     if (!any_split) return;
-    for_items([&](const Sequence& seq, std::int64_t item, float* floats) {
+    share_heads(1);
+    make_plan([&](const Sequence& seq) {
       const Split split = split_of(seq);
-      if (split.parts == 1 || item % split.parts != 0) return;
-      kernels_.combine(problem_, block_of(seq, item / split.parts), floats + item * part_floats(seq), split.parts,
+      return split.parts > 1 ? Need{head_blocks(seq), head_blocks(seq) * split.parts * part_floats(seq)} : Need{};
+    });
+    for_items([&](const Sequence& seq, std::int64_t item, float* floats) {
+      const std::int64_t parts = split_of(seq).parts;
+      kernels_.combine(problem_, block_of(seq, item), floats + item * parts * part_floats(seq), parts,
                        part_floats(seq));
     });
   }
@@ -164,8 +173,9 @@ class Launch {
   void standard() {
     const auto block_floats = [&](const Sequence& seq) {
       const KeyRange keys = visible_keys(problem_, seq, 0, seq.q_len - 1);
-      return score_floats(tiling_.tile_rows(seq.q_len), seq.kv_len - keys.begin);
+      return heads_of(seq) * score_floats(tiling_.tile_rows(seq.q_len), seq.kv_len - keys.begin);
     };
+    share_heads();
     make_plan([&](const Sequence& seq) { return Need{blocks_of(seq), blocks_of(seq) * block_floats(seq)}; });
     for (auto* const step : {kernels_.scores, kernels_.softmax, kernels_.values})
       for_items([&](const Sequence& seq, std::int64_t item, float* floats) {
@@ -181,8 +191,29 @@ class Launch {
     std::int64_t items = 0, floats = 0;
   };
 
-  std::int64_t blocks_of(const Sequence& seq) const {
+  // Tiles of one kv head each, of a sequence.
+  std::int64_t head_blocks(const Sequence& seq) const {
     return problem_.kv_heads * tiling_.chunks * tiling_.tiles(seq.q_len);
+  }
+  std::int64_t blocks_of(const Sequence& seq) const { return head_blocks(seq) / heads_of(seq); }
+
+  // kv heads that one streaming block visits side by side. They lie next to each other in each page: one stream of
+  // 128 KB is read at the memory's full rate, eight of 16 KB are not. Heads are computed alone, so the choice, which
+  // leaves every thread two blocks, does not show in the bits.
+  void share_heads(std::int64_t most = kStreamPool) {
+    std::int64_t blocks = 0;
+    for (std::int64_t s = 0; s < seqs_; ++s) {
+      const Sequence seq = sequence(args_, s);
+      if (seq.q_len > 0) blocks += head_blocks(seq) * split_of(seq).parts;
+    }
+    most_heads_ = std::clamp<std::int64_t>(blocks / (2 * stream_.pool().threads()), 1, most);
+  }
+  std::int64_t heads_of(const Sequence& seq) const {
+    const std::int64_t rows = tiling_.tile_rows(seq.q_len);
+    if (!is_stream(rows) || tiling_.chunks > 1 || tiling_.tiles(seq.q_len) > 1) return 1;
+    std::int64_t heads = std::min({most_heads_, problem_.kv_heads, kStreamPool / padded_rows(rows)});
+    while (problem_.kv_heads % heads != 0) --heads;
+    return heads;
   }
 
   Split split_of(const Sequence& seq) const {
@@ -199,9 +230,10 @@ class Launch {
   RowBlock block_of(const Sequence& seq, std::int64_t i) const {
     const std::int64_t tiles = tiling_.tiles(seq.q_len);
     const std::int64_t query = (tiles - 1 - i % tiles) * tiling_.queries;
-    const std::int64_t chunk = i / tiles % tiling_.chunks, kv_head = i / tiles / tiling_.chunks;
+    const std::int64_t chunk = i / tiles % tiling_.chunks, kv_head = i / tiles / tiling_.chunks * heads_of(seq);
     return {.seq = seq.index,
             .kv_head = kv_head,
+            .kv_heads = heads_of(seq),
             .first_token = seq.first_token + query,
             .first_position = seq.first_position() + query,
             .queries = std::min(tiling_.queries, seq.q_len - query),
@@ -213,6 +245,7 @@ class Launch {
   template <class NeedOf>
   void make_plan(NeedOf&& need_of) {
     SeqPlan next;
+    work_ = 0;
     for (std::int64_t s = 0; s < seqs_; ++s) {
       plan_[s] = next;
       const Sequence seq = sequence(args_, s);
@@ -254,7 +287,8 @@ class Launch {
   std::int64_t seqs_;
   SeqPlan* plan_;
   float* floats_;
-  std::int64_t work_ = 0;  // multiply-adds of one product, masked ones included
+  std::int64_t most_heads_ = 1;  // kv heads of a block
+  std::int64_t work_ = 0;        // multiply-adds of one product, masked ones included
 };
 
 Bytes flash_workspace(const AttentionArgs& args) {

@@ -48,12 +48,13 @@ inline const char* page_rows(const AttentionProblem& p, const RowBlock& b, const
 // Where a finished row goes: the output tensor, or a partial result that combine() will join.
 inline void write_row_part(const AttentionProblem& p, const RowBlock& b, float* partial, std::int64_t row,
                            std::int64_t d, Vec values) {
-  const std::int64_t n = smaller(kLanes, p.head_dim - d);
-  if (partial) return store_n(partial + row * partial_stride(p.head_dim) + d, values, n);
+  const auto write = [&](auto* to) {
+    p.head_dim - d >= kLanes ? store(to, values) : store_n(to, values, p.head_dim - d);
+  };
+  if (partial) return write(partial + row * partial_stride(p.head_dim) + d);
   const std::int64_t token = b.first_token + row / b.heads, head = b.first_head + row % b.heads;
   const std::int64_t at = (token * p.heads + head) * p.head_dim + d;
-  if (p.out_bf16) return store_n(static_cast<std::uint16_t*>(p.out) + at, values, n);
-  store_n(static_cast<float*>(p.out) + at, values, n);
+  p.out_bf16 ? write(static_cast<std::uint16_t*>(p.out) + at) : write(static_cast<float*>(p.out) + at);
 }
 
 inline void combine_parts(const AttentionProblem& p, const RowBlock& b, const float* partials, std::int64_t parts,

@@ -13,9 +13,10 @@ inline constexpr Mode kBf16Mode = Mode::dot;
 inline constexpr Mode kBf16Mode = Mode::widen;
 #endif
 
-void flash_block(const AttentionProblem& p, const RowBlock& b, float* partial) {
+void flash_block(const AttentionProblem& p, const RowBlock& b, float* partial, std::int64_t partial_head) {
   if (is_stream(b.rows()))
-    return p.bf16 ? flash_stream<kBf16Mode>(p, b, partial) : flash_stream<Mode::f32>(p, b, partial);
+    return p.bf16 ? flash_stream<kBf16Mode>(p, b, partial, partial_head)
+                  : flash_stream<Mode::f32>(p, b, partial, partial_head);
   return p.bf16 ? flash_tile<kBf16Mode>(p, b, partial) : flash_tile<Mode::f32>(p, b, partial);
 }
 void scores_block(const AttentionProblem& p, const RowBlock& b, float* s) {

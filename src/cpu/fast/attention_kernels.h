@@ -7,9 +7,10 @@
 namespace rl::cpu {
 
 inline constexpr std::int64_t kMaxHeadDim = 256;
-inline constexpr std::int64_t kTileRows = 64;   // rows (queries x heads of a group) of a tile
-inline constexpr std::int64_t kStreamRows = 8;  // blocks of at most this many rows go the streaming way
-inline constexpr std::int64_t kTileKeys = 64;   // keys visited at a time, at most
+inline constexpr std::int64_t kTileRows = 64;    // rows (queries x heads of a group) of a tile
+inline constexpr std::int64_t kStreamRows = 8;   // blocks of at most this many rows go the streaming way
+inline constexpr std::int64_t kStreamPool = 64;  // rows of all kv heads of a streaming block
+inline constexpr std::int64_t kTileKeys = 64;    // keys visited at a time, at most
 
 struct AttentionProblem {
   const void* q = nullptr;  // [tokens, heads, head_dim]
@@ -30,9 +31,10 @@ struct AttentionProblem {
 };
 
 // One piece of work: some queries of a sequence, times heads that share a kv head, over a range of its keys. Row r is
-// query first_query + r / heads of head first_head + r % heads.
+// query first_query + r / heads of head first_head + r % heads. A streaming block may hold several kv heads, which lie
+// one behind the other in each page: then first_head is that of the first, and each has rows of its own.
 struct RowBlock {
-  std::int64_t seq = 0, kv_head = 0;
+  std::int64_t seq = 0, kv_head = 0, kv_heads = 1;
   std::int64_t first_token = 0;     // of the block's first query in q and out
   std::int64_t first_position = 0;  // of that query in its sequence
   std::int64_t queries = 0;
@@ -40,7 +42,7 @@ struct RowBlock {
   std::int64_t kv_len = 0;                // of the sequence
   std::int64_t kv_begin = 0, kv_end = 0;  // keys to visit; kv_begin a multiple of the problem's step
 
-  std::int64_t rows() const { return queries * heads; }
+  std::int64_t rows() const { return queries * heads; }  // of one kv head
 };
 
 // Floats of one row of a partial result: the unnormalised output [head_dim], then maximum (base 2) and sum of its
@@ -49,9 +51,10 @@ constexpr std::int64_t partial_stride(std::int64_t head_dim) { return head_dim +
 
 // Floats of a block's scores in memory, the standard way: [key][row] of a tile, [row][key] of a streaming block, rows
 // padded, keys to kTileKeys; then one sum per row.
+// Streaming rows come in groups of 4, 2 or 1; three are a group of four whose last is zeros.
 constexpr bool is_stream(std::int64_t rows) { return rows <= kStreamRows; }
 constexpr std::int64_t padded_rows(std::int64_t rows) {
-  return is_stream(rows) ? (rows + 3) / 4 * 4 : (rows + 15) / 16 * 16;
+  return is_stream(rows) ? (rows % 4 == 3 ? rows + 1 : rows) : (rows + 15) / 16 * 16;
 }
 constexpr std::int64_t score_floats(std::int64_t rows, std::int64_t keys) {
   return (padded_rows(rows) * ((keys + kTileKeys - 1) / kTileKeys * kTileKeys + 1) + 15) / 16 * 16;
@@ -59,13 +62,13 @@ constexpr std::int64_t score_floats(std::int64_t rows, std::int64_t keys) {
 
 struct AttentionKernels {
   // Flash: the block's whole softmax in one pass over the keys. partial null: writes out. Else the block is one part of
-  // its keys: writes [rows][partial_stride].
-  void (*flash)(const AttentionProblem&, const RowBlock&, float* partial);
-  // Joins `parts` partial results, part_floats apart, into out.
+  // its keys: writes [rows][partial_stride], for each kv head `partial_head` floats after the one before.
+  void (*flash)(const AttentionProblem&, const RowBlock&, float* partial, std::int64_t partial_head);
+  // Joins the results of the parts of one kv head, part_floats apart, into out.
   void (*combine)(const AttentionProblem&, const RowBlock&, const float* partials, std::int64_t parts,
                   std::int64_t part_floats);
   // Standard, each over all keys of the block: scores = scale q k^T; softmax of each row, not yet divided by its sum;
-  // out = scores v / sum.
+  // out = scores v / sum. Scores of the block's kv heads lie one behind the other.
   void (*scores)(const AttentionProblem&, const RowBlock&, float* scores);
   void (*softmax)(const AttentionProblem&, const RowBlock&, float* scores);
   void (*values)(const AttentionProblem&, const RowBlock&, float* scores);

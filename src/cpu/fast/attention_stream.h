@@ -14,15 +14,31 @@ namespace {
 template <Mode M>
 inline constexpr std::int64_t kElements = M == Mode::dot ? 2 * kLanes : kLanes;
 
+// Working memory of one thread, on its stack. Each kv head of the block has its rows.
 struct alignas(64) StreamScratch {
-  Cell q[kStreamRows * kMaxHeadDim];      // [row][kMaxHeadDim elements]
-  float scores[kStreamRows * kTileKeys];  // [row][key], then P in place
-  float out[kStreamRows * kMaxHeadDim];   // [row][head_dim]
-  float maximum[kStreamRows], sum[kStreamRows], alpha[kStreamRows];
+  Cell q[kStreamPool * kMaxHeadDim];     // [kv head][row][kMaxHeadDim elements]
+  float out[kStreamPool * kMaxHeadDim];  // [kv head][row][head_dim]
+  float maximum[kStreamPool], sum[kStreamPool], alpha[kStreamPool];
+  float scores[kStreamRows * kTileKeys];  // [row][key] of one kv head, then P in place
 };
 
-// Rows come in groups of 4, 2 or 1; three rows are a group of four whose last is zeros.
-constexpr std::int64_t grouped_rows(std::int64_t rows) { return rows % 4 == 3 ? rows + 1 : rows; }
+// One kv head's part of it.
+struct StreamRows {
+  Cell* q;
+  float* out;
+  float *maximum, *sum, *alpha;
+};
+inline StreamRows rows_of(const RowBlock& b, StreamScratch& s, std::int64_t kv_head) {
+  const std::int64_t row = kv_head * padded_rows(b.rows());
+  return {s.q + row * kMaxHeadDim, s.out + row * kMaxHeadDim, s.maximum + row, s.sum + row, s.alpha + row};
+}
+inline RowBlock block_of(const RowBlock& b, std::int64_t kv_head) {
+  RowBlock one = b;
+  one.kv_head += kv_head;
+  one.first_head += kv_head * b.heads;
+  one.kv_heads = 1;
+  return one;
+}
 
 template <class F>
 inline void for_row_groups(std::int64_t rows, F&& f) {
@@ -33,8 +49,8 @@ inline void for_row_groups(std::int64_t rows, F&& f) {
 }
 
 template <Mode M>
-inline void pack_stream_query(const AttentionProblem& p, const RowBlock& b, StreamScratch& s) {
-  for (std::int64_t row = 0; row < grouped_rows(b.rows()); ++row) {
+inline void pack_stream_query(const AttentionProblem& p, const RowBlock& b, const StreamRows& s) {
+  for (std::int64_t row = 0; row < padded_rows(b.rows()); ++row) {
     for (std::int64_t d = 0; d < kMaxHeadDim; d += kLanes) {
       const std::int64_t n = row < b.rows() ? larger(0, smaller(kLanes, p.head_dim - d)) : 0;
       Vec part = splat(0);
@@ -81,17 +97,27 @@ struct StreamProduct<Mode::dot> {
 };
 #endif
 
+// Hardware prefetchers stop at the end of a page of K or V, and the next one may lie anywhere: while one is worked on,
+// the one after it is asked for, line by line. Decode from memory runs at 12 GB/s without this and TODO with it.
+// Always inlined: g++ 12 takes a function of prefetches for one without effect and drops its calls.
+[[gnu::always_inline]] inline void prefetch(const char* from, std::int64_t begin, std::int64_t end) {
+  if (!from) return;
+  for (std::int64_t at = begin; at < end; at += 64) __builtin_prefetch(from + at, 0, 3);
+}
+
 // scores[row][key] = scale * q k for H rows and `keys` keys, rounded up to kLanes: those past the sequence's last are
 // computed from whatever the page holds and masked later.
 template <Mode M, int H>
 inline void stream_scores_of(const AttentionProblem& p, const char* k_rows, std::int64_t keys, const Cell* q,
-                             std::int64_t row, float* scores, std::int64_t pitch) {
+                             std::int64_t row, float* scores, std::int64_t pitch, const char* ahead) {
   using P = StreamProduct<M>;
   constexpr int T = kLanes / H;
   constexpr std::int64_t kStep = kElements<M>;
   const auto* k = reinterpret_cast<const typename P::Element*>(k_rows);
   const std::int64_t dim = p.head_dim, computed = (keys + kLanes - 1) / kLanes * kLanes;
+  const std::int64_t key_bytes = dim * kElementBytes<M>;
   for (std::int64_t t = 0; t < computed; t += T, k += T * dim) {
+    prefetch(ahead, t * key_bytes, (t + T) * key_bytes);
     Vec acc[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) acc[i] = splat(0);
@@ -118,9 +144,9 @@ inline void stream_scores_of(const AttentionProblem& p, const char* k_rows, std:
 
 template <Mode M>
 inline void stream_scores(const AttentionProblem& p, const RowBlock& b, const char* k_rows, std::int64_t keys,
-                          const StreamScratch& s, float* scores, std::int64_t pitch) {
-  for_row_groups(grouped_rows(b.rows()), [&](std::int64_t row, auto h) {
-    stream_scores_of<M, decltype(h)::value>(p, k_rows, keys, s.q, row, scores, pitch);
+                          const StreamRows& s, float* scores, std::int64_t pitch, const char* ahead) {
+  for_row_groups(padded_rows(b.rows()), [&](std::int64_t row, auto h) {
+    stream_scores_of<M, decltype(h)::value>(p, k_rows, keys, s.q, row, scores, pitch, row == 0 ? ahead : nullptr);
   });
 }
 
@@ -128,7 +154,8 @@ inline void stream_scores(const AttentionProblem& p, const RowBlock& b, const ch
 template <Mode M, int H, int N>
 inline void stream_values_of(const AttentionProblem& p, const char* v_rows, std::int64_t keys, std::int64_t d0,
                              std::int64_t row, const char* weights, std::int64_t weight_pitch, const float* alpha,
-                             float* out) {
+                             float* out, const char* ahead) {
+  const std::int64_t key_bytes = p.head_dim * kElementBytes<M>;
   using Element = typename StreamProduct<M>::Element;
   const auto* v = reinterpret_cast<const Element*>(v_rows) + d0;
   const std::int64_t dim = p.head_dim;
@@ -152,6 +179,7 @@ inline void stream_values_of(const AttentionProblem& p, const char* v_rows, std:
     const __m512i low = _mm512_load_si512(kLow), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     const auto mask = static_cast<__mmask32>((std::uint64_t{1} << smaller(32, dim - d0)) - 1);
     for (std::int64_t t = 0; t < keys; t += 2, v += 2 * dim) {
+      prefetch(ahead, t * key_bytes, (t + 2) * key_bytes);
       __m512i pair[H];
 #pragma GCC unroll 4
       for (int h = 0; h < H; ++h)
@@ -178,6 +206,7 @@ inline void stream_values_of(const AttentionProblem& p, const char* v_rows, std:
 #endif
   } else {
     for (std::int64_t t = 0; t < keys; ++t, v += dim) {
+      prefetch(ahead, t * key_bytes, (t + 1) * key_bytes);
       Vec value[N];
 #pragma GCC unroll 8
       for (int n = 0; n < N; ++n) value[n] = whole ? load(v + n * kLanes) : load_n(v + n * kLanes, dim - d0);
@@ -198,14 +227,15 @@ inline void stream_values_of(const AttentionProblem& p, const char* v_rows, std:
 // Columns in blocks that fill the registers, then the rest in smaller ones.
 template <Mode M>
 inline void stream_values(const AttentionProblem& p, const RowBlock& b, const char* v_rows, std::int64_t keys,
-                          const char* weights, std::int64_t weight_pitch, StreamScratch& s) {
-  for_row_groups(grouped_rows(b.rows()), [&](std::int64_t row, auto group) {
+                          const char* weights, std::int64_t weight_pitch, const StreamRows& s, const char* ahead) {
+  for_row_groups(padded_rows(b.rows()), [&](std::int64_t row, auto group) {
     constexpr int H = decltype(group)::value;
     constexpr int kSmall = M == Mode::dot ? 2 : 1;
     constexpr int kLarge = kLanes == 16 ? (H == 4 ? 4 : 8) : (H == 4 ? 2 : 4);
     std::int64_t d = 0;
     const auto run = [&](auto n) {
-      stream_values_of<M, H, decltype(n)::value>(p, v_rows, keys, d, row, weights, weight_pitch, s.alpha, s.out);
+      stream_values_of<M, H, decltype(n)::value>(p, v_rows, keys, d, row, weights, weight_pitch, s.alpha, s.out,
+                                                 row == 0 && d == 0 ? ahead : nullptr);
       d += decltype(n)::value * kLanes;
     };
     while (p.head_dim - d >= kLarge * kLanes) run(Count<kLarge>{});
@@ -249,7 +279,7 @@ inline float row_weights(float* scores, std::int64_t keys, float maximum) {
   return sum_lanes(sum);
 }
 
-inline void finish_stream(const AttentionProblem& p, const RowBlock& b, const StreamScratch& s, float* partial) {
+inline void finish_stream(const AttentionProblem& p, const RowBlock& b, const StreamRows& s, float* partial) {
   for (std::int64_t row = 0; row < b.rows(); ++row) {
     const Vec factor = partial ? splat(1) : splat(1) / splat(s.sum[row]);
     for (std::int64_t d = 0; d < p.head_dim; d += kLanes)
@@ -260,76 +290,112 @@ inline void finish_stream(const AttentionProblem& p, const RowBlock& b, const St
   }
 }
 
-inline void clear_stream(const AttentionProblem& p, StreamScratch& s) {
-  for (std::int64_t row = 0; row < kStreamRows; ++row) {
+inline void clear_stream(const AttentionProblem& p, const RowBlock& b, const StreamRows& s) {
+  // Small blocks of stream_values read and write whole vectors, two at a time in dot mode.
+  const std::int64_t cols = (p.head_dim + 31) / 32 * 32;
+  for (std::int64_t row = 0; row < padded_rows(b.rows()); ++row) {
     s.maximum[row] = -kInfinity, s.sum[row] = 0, s.alpha[row] = 1;
-    for (std::int64_t d = 0; d < p.head_dim; d += kLanes) store(s.out + row * kMaxHeadDim + d, splat(0));
-    // The small blocks of stream_values read and write whole vectors, two at a time in dot mode.
-    for (std::int64_t d = (p.head_dim + kLanes - 1) / kLanes * kLanes; d % 32 != 0; d += kLanes)
-      store(s.out + row * kMaxHeadDim + d, splat(0));
+    for (std::int64_t d = 0; d < cols; d += kLanes) store(s.out + row * kMaxHeadDim + d, splat(0));
   }
+}
+
+// Calls f(first key, kv head) for every step and kv head in the order of memory: a page's heads lie side by side.
+template <class F>
+inline void for_steps(const AttentionProblem& p, const RowBlock& b, F&& f) {
+  for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step)
+    for (std::int64_t head = 0; head < b.kv_heads; ++head) f(first, head);
+}
+
+// The rows of a cache that for_steps visits next.
+template <Mode M>
+inline const char* rows_after(const AttentionProblem& p, const RowBlock& b, const void* cache, std::int64_t first,
+                              std::int64_t head) {
+  if (head + 1 < b.kv_heads) return page_rows<M>(p, block_of(b, head + 1), cache, first);
+  return first + p.step < b.kv_end ? page_rows<M>(p, b, cache, first + p.step) : nullptr;
 }
 
 template <Mode M>
-inline void flash_stream(const AttentionProblem& p, const RowBlock& b, float* partial) {
+inline void flash_stream(const AttentionProblem& p, const RowBlock& b, float* partial, std::int64_t partial_head) {
   StreamScratch s;
-  const std::int64_t rows = grouped_rows(b.rows());
-  pack_stream_query<M>(p, b, s);
-  clear_stream(p, s);
-  for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step) {
+  const std::int64_t rows = padded_rows(b.rows());
+  for (std::int64_t head = 0; head < b.kv_heads; ++head) {
+    pack_stream_query<M>(p, block_of(b, head), rows_of(b, s, head));
+    clear_stream(p, b, rows_of(b, s, head));
+  }
+  for_steps(p, b, [&](std::int64_t first, std::int64_t head) {
+    const RowBlock one = block_of(b, head);
+    const StreamRows part = rows_of(b, s, head);
     const std::int64_t keys = smaller(p.step, b.kv_end - first), computed = (keys + kLanes - 1) / kLanes * kLanes;
-    stream_scores<M>(p, b, page_rows<M>(p, b, p.k, first), keys, s, s.scores, kTileKeys);
+    const char* const v_rows = page_rows<M>(p, one, p.v, first);
+    stream_scores<M>(p, one, page_rows<M>(p, one, p.k, first), keys, part, s.scores, kTileKeys, v_rows);
     for (std::int64_t row = 0; row < rows; ++row) {
       float* const scores = s.scores + row * kTileKeys;
       mask_row(visible(p, b, smaller(row, b.rows() - 1)), first, computed, scores);
-      const float before = s.maximum[row], maximum = row_maximum(scores, computed, before);
+      const float before = part.maximum[row], maximum = row_maximum(scores, computed, before);
       const float base = maximum == -kInfinity ? 0 : maximum;
-      s.maximum[row] = maximum;
-      s.alpha[row] = before == maximum ? 1 : sum_lanes(exp2(splat(before - base))) / kLanes;
-      s.sum[row] = s.sum[row] * s.alpha[row] + row_weights<M>(scores, computed, base);
+      part.maximum[row] = maximum;
+      part.alpha[row] = before == maximum ? 1 : sum_lanes(exp2(splat(before - base))) / kLanes;
+      part.sum[row] = part.sum[row] * part.alpha[row] + row_weights<M>(scores, computed, base);
     }
-    stream_values<M>(p, b, page_rows<M>(p, b, p.v, first), keys, reinterpret_cast<const char*>(s.scores),
-                     kTileKeys * sizeof(float), s);
-  }
-  finish_stream(p, b, s, partial);
+    stream_values<M>(p, one, v_rows, keys, reinterpret_cast<const char*>(s.scores), kTileKeys * sizeof(float), part,
+                     rows_after<M>(p, b, p.k, first, head));
+  });
+  for (std::int64_t head = 0; head < b.kv_heads; ++head)
+    finish_stream(p, block_of(b, head), rows_of(b, s, head), partial ? partial + head * partial_head : nullptr);
 }
 
-// The standard way, in three passes over scores [padded rows][keys rounded up to pages] in memory.
+// The standard way, in three passes over scores [kv head][padded rows][keys rounded up to pages] in memory.
 inline std::int64_t stream_pitch(const RowBlock& b) {
   return (b.kv_end - b.kv_begin + kTileKeys - 1) / kTileKeys * kTileKeys;
+}
+inline float* head_scores(const RowBlock& b, float* scores, std::int64_t head) {
+  return scores + head * score_floats(b.rows(), b.kv_end - b.kv_begin);
 }
 
 template <Mode M>
 inline void standard_stream_scores(const AttentionProblem& p, const RowBlock& b, float* scores) {
   StreamScratch s;
-  pack_stream_query<M>(p, b, s);
-  for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step)
-    stream_scores<M>(p, b, page_rows<M>(p, b, p.k, first), smaller(p.step, b.kv_end - first), s,
-                     scores + (first - b.kv_begin), stream_pitch(b));
+  for (std::int64_t head = 0; head < b.kv_heads; ++head)
+    pack_stream_query<M>(p, block_of(b, head), rows_of(b, s, head));
+  for_steps(p, b, [&](std::int64_t first, std::int64_t head) {
+    const RowBlock one = block_of(b, head);
+    stream_scores<M>(p, one, page_rows<M>(p, one, p.k, first), smaller(p.step, b.kv_end - first), rows_of(b, s, head),
+                     head_scores(b, scores, head) + (first - b.kv_begin), stream_pitch(b),
+                     rows_after<M>(p, b, p.k, first, head));
+  });
 }
 
 template <Mode M>
 inline void standard_stream_softmax(const AttentionProblem& p, const RowBlock& b, float* scores) {
   const std::int64_t keys = (b.kv_end - b.kv_begin + kLanes - 1) / kLanes * kLanes, pitch = stream_pitch(b);
-  for (std::int64_t row = 0; row < grouped_rows(b.rows()); ++row) {
-    float* const line = scores + row * pitch;
-    mask_row(visible(p, b, smaller(row, b.rows() - 1)), b.kv_begin, keys, line);
-    scores[padded_rows(b.rows()) * pitch + row] = row_weights<M>(line, keys, row_maximum(line, keys, -kInfinity));
-  }
+  const std::int64_t rows = padded_rows(b.rows());
+  for (std::int64_t head = 0; head < b.kv_heads; ++head)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* const line = head_scores(b, scores, head) + row * pitch;
+      mask_row(visible(p, b, smaller(row, b.rows() - 1)), b.kv_begin, keys, line);
+      const float maximum = row_maximum(line, keys, -kInfinity);
+      head_scores(b, scores, head)[rows * pitch + row] =
+          row_weights<M>(line, keys, maximum == -kInfinity ? 0 : maximum);
+    }
 }
 
 template <Mode M>
 inline void standard_stream_values(const AttentionProblem& p, const RowBlock& b, float* scores) {
   StreamScratch s;
-  const std::int64_t pitch = stream_pitch(b);
-  clear_stream(p, s);
-  for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step) {
-    const char* const weights = reinterpret_cast<const char*>(scores) + (first - b.kv_begin) * (M == Mode::dot ? 2 : 4);
-    stream_values<M>(p, b, page_rows<M>(p, b, p.v, first), smaller(p.step, b.kv_end - first), weights,
-                     pitch * static_cast<std::int64_t>(sizeof(float)), s);
+  const std::int64_t pitch = stream_pitch(b), rows = padded_rows(b.rows());
+  for (std::int64_t head = 0; head < b.kv_heads; ++head) clear_stream(p, b, rows_of(b, s, head));
+  for_steps(p, b, [&](std::int64_t first, std::int64_t head) {
+    const char* const weights =
+        reinterpret_cast<const char*>(head_scores(b, scores, head)) + (first - b.kv_begin) * (M == Mode::dot ? 2 : 4);
+    stream_values<M>(p, b, page_rows<M>(p, block_of(b, head), p.v, first), smaller(p.step, b.kv_end - first), weights,
+                     pitch * static_cast<std::int64_t>(sizeof(float)), rows_of(b, s, head),
+                     rows_after<M>(p, b, p.v, first, head));
+  });
+  for (std::int64_t head = 0; head < b.kv_heads; ++head) {
+    const StreamRows part = rows_of(b, s, head);
+    for (std::int64_t row = 0; row < b.rows(); ++row) part.sum[row] = head_scores(b, scores, head)[rows * pitch + row];
+    finish_stream(p, block_of(b, head), part, nullptr);
   }
-  for (std::int64_t row = 0; row < b.rows(); ++row) s.sum[row] = scores[padded_rows(b.rows()) * pitch + row];
-  finish_stream(p, b, s, nullptr);
 }
 
 }  // namespace

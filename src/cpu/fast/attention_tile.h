@@ -161,9 +161,10 @@ inline void pack_query(const AttentionProblem& p, const RowBlock& b, Cell* q) {
 
 inline void widen_page(const char* rows, std::int64_t elements, Cell* wide) {
   const auto* const from = reinterpret_cast<const std::uint16_t*>(rows);
-  for (std::int64_t i = 0; i < elements; i += kLanes)
-    store_n(reinterpret_cast<float*>(wide) + i, load_n(from + i, smaller(kLanes, elements - i)),
-            smaller(kLanes, elements - i));
+  auto* const to = reinterpret_cast<float*>(wide);
+  std::int64_t i = 0;
+  for (; i + kLanes <= elements; i += kLanes) store(to + i, load(from + i));
+  if (i < elements) store_n(to + i, load_n(from + i, elements - i), elements - i);
 }
 
 // scores [keys rounded up to 8][pitch]: of one page's K with the tile. Keys past the sequence's last are computed from

@@ -144,8 +144,8 @@ inline Vec load(const std::uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 inline Vec load_n(const std::uint16_t* p, std::int64_t n) {
-  std::uint16_t part[kLanes] = {};
-  std::memcpy(part, p, static_cast<std::size_t>(n) * sizeof *p);
+  std::uint16_t part[kLanes];
+  for (int i = 0; i < kLanes; ++i) part[i] = i < n ? p[i] : std::uint16_t{0};
   return load(part);
 }
 inline void store(std::uint16_t* p, Vec v) {
@@ -161,7 +161,8 @@ inline void store(std::uint16_t* p, Vec v) {
 inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
   std::uint16_t part[kLanes];
   store(part, v);
-  std::memcpy(p, part, static_cast<std::size_t>(n) * sizeof *p);
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) p[i] = part[i];
 }
 
 inline Vec load_f16(const std::uint16_t* p) {
