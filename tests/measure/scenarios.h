@@ -1,6 +1,7 @@
 #pragma once
 // The simulated machines on which comparisons must hold their promise, and the two ways of comparing on them.
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@ namespace rl::measure::simulated {
 struct Scenario {
   std::string name;
   std::function<Machine(std::uint64_t seed)> make;
+
+  friend void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
 };
 
 // Noise of the machine, which both tasks meet.

@@ -74,6 +74,8 @@ Run small_run() {
 // What a damaged or foreign file looks like: `from` is replaced by `to` in a good one.
 struct Damage {
   const char *name, *from, *to, *rule, *field;
+
+  friend void PrintTo(const Damage& damage, std::ostream* out) { *out << damage.name; }
 };
 
 class DamagedJson : public testing::TestWithParam<Damage> {};
