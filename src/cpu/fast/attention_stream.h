@@ -98,7 +98,7 @@ struct StreamProduct<Mode::dot> {
 #endif
 
 // Hardware prefetchers stop at the end of a page of K or V, and the next one may lie anywhere: while one is worked on,
-// the one after it is asked for, line by line. Decode from memory runs at 12 GB/s without this and TODO with it.
+// the one after it is asked for, line by line.
 // Always inlined: g++ 12 takes a function of prefetches for one without effect and drops its calls.
 [[gnu::always_inline]] inline void prefetch(const char* from, std::int64_t begin, std::int64_t end) {
   if (!from) return;
