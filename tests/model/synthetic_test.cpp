@@ -105,7 +105,8 @@ TEST(Synthetic, AnElementIsAFunctionOfItsIndexAlone) {
     EXPECT_TRUE(std::equal(piece.begin(), piece.end(), all.begin() + first)) << first;
   }
   // From the same steps in Python: a change of these numbers must change the fingerprint's word too.
-  EXPECT_EQ(std::vector<std::uint16_t>(all.begin(), all.begin() + 4), (std::vector<std::uint16_t>{16024, 48938, 48644, 48727}));
+  EXPECT_EQ(std::vector<std::uint16_t>(all.begin(), all.begin() + 4),
+            (std::vector<std::uint16_t>{16024, 48938, 48644, 48727}));
   std::vector<std::byte> scratch;
   ASSERT_VALUE(const ModelSource source, synthetic_model("tiny", tiny(Family::llama)));
   const auto q = values(source, "model.layers.2.mlp.up_proj.weight");

@@ -24,12 +24,12 @@ enum class Input : std::uint8_t {
 };
 
 struct Tile {
-  const void* panel;            // first line of these steps
-  const void* x;                // row 0 at the first step's columns
-  std::int64_t x_stride;        // bytes from row to row
-  std::int64_t steps;           // > 0
-  void* sums;                   // float or int32 [rows][64], 64-byte aligned
-  bool resume;                  // add to sums rather than start from zero
+  const void* panel;      // first line of these steps
+  const void* x;          // row 0 at the first step's columns
+  std::int64_t x_stride;  // bytes from row to row
+  std::int64_t steps;     // > 0
+  void* sums;             // float or int32 [rows][64], 64-byte aligned
+  bool resume;            // add to sums rather than start from zero
   // Cache lines to fetch meanwhile, at an even pace: step k asks for lines k * pace / 256 and half a step on. 0: none.
   const void* prefetch;
   std::int64_t prefetch_pace;
