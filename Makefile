@@ -36,8 +36,8 @@ bench: build ## prefill and decode rates beside what the machine reaches
 soak: tests ## long tests by hand: soak, fuzz, kill sweeps; keeps its log in docs/results/
 	@tools/soak/soak $(ARGS)
 
-asan: setup ## the tests under address and undefined-behaviour sanitizers
-	@tools/build asan && ctest --test-dir build/asan --output-on-failure -j $(JOBS) $(ARGS)
+asan: setup ## the tests under address and undefined-behaviour sanitizers (all but 105,000 tokens of perplexity)
+	@tools/build asan && ctest --test-dir build/asan --output-on-failure -j $(JOBS) -E PerplexityOfTheHeldOutText $(ARGS)
 
 tsan: setup ## the tests of threads under the thread sanitizer
 	@tools/build tsan && ctest --test-dir build/tsan --output-on-failure -R 'ThreadPool|Linear|Attention' $(ARGS)
