@@ -22,8 +22,9 @@ struct Finding {
   std::string how;      // how to get it
 };
 
+// RTLD_NODELETE: a library that allocates when it is loaded and is unloaded again would leave that memory behind.
 bool can_load(const char* library) {
-  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+  void* handle = ::dlopen(library, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
   if (handle != nullptr) ::dlclose(handle);
   return handle != nullptr;
 }
