@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/core.h>
+
 #include "model/tokenizer_unicode.h"
 
 namespace rl::model {
@@ -20,8 +22,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tok
     for (std::size_t b = 1; b < matcher.first.size(); ++b) matcher.first[b] += matcher.first[b - 1];
   }
   if (std::any_of(tokens_.begin(), tokens_.end(), [](const AddedToken& token) { return token.single_word; })) {
-    // Rust's \w, which the library uses here, has the joiners that Oniguruma's lacks.
-    auto word = Regex::compile("\\A[\\w\\x{200C}\\x{200D}]");
+    auto word = Regex::compile(fmt::format("\\A[{}]", kRustWordCharacters));
     RL_CHECK_MSG(word.has_value(), word.error().what);
     word_ = *std::move(word);
   }

@@ -13,8 +13,9 @@
 namespace rl::model {
 namespace {
 
-// Oniguruma's classes in a form for use inside [...].
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Oniguruma's classes in a form for use inside [...]; the word characters found by asking it about each character: the
+// six of Latin-1 are there because that range has a table of its own.
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 constexpr std::string_view kHexDigit = "0-9A-Fa-f";
 
 bool is_script(std::string_view name) {

@@ -21,6 +21,10 @@ namespace rl::model {
 
 inline constexpr std::size_t kMaxRegexBytes = 4096;
 
+// The word characters of Rust's `regex`, which the library uses for its own rules, for use inside [...]. They are not
+// those of Oniguruma's \w.
+inline constexpr std::string_view kRustWordCharacters = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}";
+
 // The pattern in PCRE2's dialect. Errors: unsupported (rule tokenizer.regex_syntax) with the construct's name; offset
 // is the byte in the pattern.
 Result<std::string> oniguruma_to_pcre2(std::string_view pattern);

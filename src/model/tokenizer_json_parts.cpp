@@ -162,7 +162,7 @@ Result<std::unique_ptr<PreTokenizer>> read_pretokenizer(const json::Value& value
     return make_split(CharacterClass::punctuation, options);
   }
   if (type == "Whitespace") {
-    RL_ASSIGN(Regex words, Regex::compile(R"([\w\x{200C}\x{200D}]+|[^\w\s\x{200C}\x{200D}]+)"));  // with Rust's \w
+    RL_ASSIGN(Regex words, Regex::compile(fmt::format(R"([{0}]+|[^{0}\s]+)", kRustWordCharacters)));
     return make_split(std::move(words), {.behavior = SplitBehavior::removed, .invert = true});
   }
   if (type == "WhitespaceSplit") return make_split(CharacterClass::white_space, {.behavior = SplitBehavior::removed});
