@@ -5,7 +5,8 @@ Usage: tools/soak/tokenizer_soak.py [--program build/redline] [--count 10000] [-
 
 FOLDER: one with tokenizer.json; default: tests/data/tokenizers/* and models/demo. The strings are made by
 tests/data/make_tokenizers.py, which keeps to characters on which the two Unicode versions agree (tests/data/README.md),
-from another seed than the golden cases. Exit status: 0 if all are equal, 1 if not. Needs: tokenizers.
+from another seed than the golden cases. With no FOLDER, tokenizer files with other parts, put together here from the
+fixtures' vocabularies, get a tenth of the strings each. Exit status: 0 if all are equal, 1 if not. Needs: tokenizers.
 """
 import argparse
 import importlib.util
@@ -44,6 +45,78 @@ def random_strings(generator, seed, count, names, docs):
                 yield kind, text
             if len(seen) == count:
                 return
+
+
+# Patterns of other model families.
+O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+         r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CL100K = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|"
+          r"\s+(?!\S)|\s+")
+DEEPSEEK = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"
+            r" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+# What Oniguruma and PCRE2 read differently, among others.
+DIALECT = [r"\w+", r"\W+", r"\b", r"\d+|\D", r"\h+", r"\p{Han}+|\p{Hiragana}", r"[[:alpha:]]+", r"^.", r".$", r"(?m:a.)",
+           r"\p{N}{2}+", r"[^\S\r\n]+", r"x*", r"\p{^L}+", r"[\w']+", r"(?<=a)\S", r"(?i)[\u00e0-\u00ff]+",
+           r"[[:space:]]+", r"a{,2}", r"(\p{L}\p{M}*)+"]
+
+
+def split(pattern, behavior="Isolated", invert=False, kind="Regex"):
+    return dict(type="Split", pattern={kind: pattern}, behavior=behavior, invert=invert)
+
+
+def made_up_pretokenizers():
+    """(name, parts before a ByteLevel, fields of the ByteLevel)."""
+    for name, pattern in [("o200k", O200K), ("cl100k", CL100K), ("deepseek", DEEPSEEK)]:
+        yield name, [split(pattern)], {}
+    yield "deepseek parts", [split(r"\p{N}{1,3}"), split("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"), split(DEEPSEEK)], {}
+    for behavior in ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]:
+        for invert in (False, True):
+            yield f"split {behavior} {invert}", [split(r"\s|[aeiou]+", behavior, invert)], {}
+        yield f"punctuation {behavior}", [dict(type="Punctuation", behavior=behavior)], {}
+        yield f"literal {behavior}", [split("e", behavior, kind="String")], {}
+    for i, pattern in enumerate(DIALECT):
+        yield f"dialect {i} {pattern}", [split(pattern)], {}
+    yield "digits", [dict(type="Digits", individual_digits=False)], {}
+    yield "single digits", [dict(type="Digits", individual_digits=True)], dict(use_regex=True)
+    yield "white space", [dict(type="Whitespace")], {}
+    yield "white space split", [dict(type="WhitespaceSplit")], dict(add_prefix_space=True)
+    yield "delimiter", [dict(type="CharDelimiterSplit", delimiter="-")], {}
+    yield "prefix space", [], dict(add_prefix_space=True, use_regex=True)
+
+
+def made_up_parts():
+    """(name, fixture, fields that replace its own): parts and behaviors that the fixtures do not have."""
+    level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
+    for name, parts, fields in made_up_pretokenizers():
+        yield name, "gpt2", dict(pre_tokenizer=dict(type="Sequence", pretokenizers=[*parts, {**level, **fields}]))
+    yield "bytes, then split", "gpt2", dict(pre_tokenizer=dict(type="Sequence", pretokenizers=[level, split("\u0120")]))
+    for form in ["NFC", "NFD", "NFKC", "NFKD"]:
+        yield form, "qwen2", dict(normalizer=dict(type=form))
+    for left in (False, True):
+        for right in (False, True):
+            yield f"strip {left} {right}", "spm-metaspace", dict(normalizer=dict(type="Strip", strip_left=left, strip_right=right))
+    yield "replace", "gpt2", dict(normalizer=dict(type="Sequence", normalizers=[
+        dict(type="Replace", pattern=dict(Regex=r"\s+"), content=" "), dict(type="Replace", pattern=dict(String="e"), content="ee"),
+        dict(type="Replace", pattern=dict(String="a"), content=""), dict(type="Prepend", prepend="x")]))
+    for scheme in ["always", "first", "never"]:
+        for cut in (False, True):
+            part = dict(type="Metaspace", replacement="\u2581", prepend_scheme=scheme, split=cut)
+            yield f"metaspace {scheme} {cut}", "spm-metaspace", dict(pre_tokenizer=part, decoder=part)
+    yield "no decoder", "gpt2", dict(decoder=None)
+    yield "no byte fallback", "spm-prepend", dict(model=dict(byte_fallback=False))
+    yield "unknown tokens one by one", "spm-prepend", dict(model=dict(byte_fallback=False, fuse_unk=False))
+    yield "ignore merges", "spm-prepend", dict(model=dict(ignore_merges=True))
+
+
+def write_made_up_folders(parent):
+    for i, (name, fixture, fields) in enumerate(made_up_parts()):
+        tokenizer = json.loads((ROOT / "tests/data/tokenizers" / fixture / "tokenizer.json").read_text("utf-8"))
+        model = {**tokenizer["model"], **fields.get("model", {})}
+        folder = pathlib.Path(parent) / str(i)
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, **fields, "model": model}), "utf-8")
+        yield name, folder
 
 
 def run_program(program, folder, cases):
@@ -93,13 +166,21 @@ def main():
     generator = load_generator()
     docs = generator.corpus(part=1)[:200]  # other documents than the tokenizers were trained on
     failed = False
-    for folder in folders:
+
+    def soak(name, folder, count):
         begin = time.monotonic()
         names = [token["content"] for token in json.loads((folder / "tokenizer.json").read_text("utf-8"))["added_tokens"]]
-        strings = list(random_strings(generator, f"{options.seed}/{folder.name}", options.count, names, docs))
+        strings = list(random_strings(generator, f"{options.seed}/{name}", count, names, docs))
         different = compare(options.program, folder, strings, options.show)
-        failed |= different > 0
-        print(f"{folder.name}: {len(strings)} strings, {different} differences, {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"{name}: {len(strings)} strings, {different} differences, {time.monotonic() - begin:.0f} s", flush=True)
+        return different > 0
+
+    for folder in folders:
+        failed |= soak(folder.name, folder, options.count)
+    if not options.folders:
+        with tempfile.TemporaryDirectory() as parent:
+            for name, folder in write_made_up_folders(parent):
+                failed |= soak(name, folder, max(1, options.count // 10))
     return 1 if failed else 0
 
 
