@@ -13,8 +13,9 @@
 namespace rl::model {
 namespace {
 
-// Oniguruma's classes in a form for use inside [...]; the word characters found by asking it about each character: the
-// six of Latin-1 are there because that range has a table of its own.
+// Oniguruma's classes in a form for use inside [...]. The word characters were found by asking it about each character:
+// outside of [...] six of Latin-1 are among them, since that range has a table of its own.
+constexpr std::string_view kWordInClass = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
 constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 constexpr std::string_view kHexDigit = "0-9A-Fa-f";
 
@@ -201,7 +202,7 @@ class Rewriter {
 
   Status word_class(std::string_view letter) {
     if (letter == "w") {
-      replace(2, in_class_ ? std::string(kWord) : fmt::format("[{}]", kWord));
+      replace(2, in_class_ ? std::string(kWordInClass) : fmt::format("[{}]", kWord));
       return ok();
     }
     if (in_class_ && letter == "b") {  // backspace

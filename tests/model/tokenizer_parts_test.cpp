@@ -56,8 +56,9 @@ TEST(Regex, SpeaksOnigurumasDialect) {
   EXPECT_EQ(cut(R"([^\s]+)", "a\u180Eb c"), (Texts{"a\u180Eb", " ", "c"}));
   EXPECT_EQ(cut(R"(\S+)", "a\u180Eb c"), (Texts{"a\u180Eb", " ", "c"}));
   EXPECT_EQ(cut(R"(\w+)", "e\u0301x-\u203Fz"),
-            (Texts{"e\u0301x", "-", "\u203Fz"}));         // marks and connectors are of a word
-  EXPECT_EQ(cut(R"(\w+)", "a½+⅓"), (Texts{"a½", "+⅓"}));  // fractions of Latin-1 are, others are not
+            (Texts{"e\u0301x", "-", "\u203Fz"}));           // marks and connectors are of a word
+  EXPECT_EQ(cut(R"(\w+)", "a½+⅓"), (Texts{"a½", "+⅓"}));    // fractions of Latin-1 are, others are not
+  EXPECT_EQ(cut(R"([\w]+)", "a½+⅓"), (Texts{"a", "½+⅓"}));  // and inside brackets none is
   EXPECT_EQ(cut(R"(\W+)", "e\u0301x- z"), (Texts{"e\u0301x", "- ", "z"}));
   EXPECT_EQ(cut(R"(\b)", "ab-c"), (Texts{"ab", "-", "c"}));
   EXPECT_EQ(cut(R"(\h+)", "xBEEFx"), (Texts{"x", "BEEF", "x"}));  // hexadecimal digits; horizontal space in PCRE2
