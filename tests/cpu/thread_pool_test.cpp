@@ -104,7 +104,21 @@ TEST_P(ThreadPools, EndAtOnceIdleOrAsleep) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Threads, ThreadPools, testing::Values(1, 2, 3, 5));
+INSTANTIATE_TEST_SUITE_P(Threads, ThreadPools, testing::Values(1, 2, 3, 16));
+
+// A region does not wait for sleeping workers to wake: the caller does their parts.
+TEST(ThreadPool, TheCallerTakesPartsThatNoWorkerHasBegun) {
+  ThreadPool pool(4);
+  int by_caller = 0;
+  for (int region = 0; region < 50; ++region) {
+    sleep_for(Seconds{1e-3});  // longer than a worker spins
+    std::vector<std::thread::id> by(4);
+    pool.run([&](int thread) { by[static_cast<std::size_t>(thread)] = std::this_thread::get_id(); });
+    for (const auto id : by) ASSERT_NE(id, std::thread::id());
+    for (const auto id : by) by_caller += id == std::this_thread::get_id() ? 1 : 0;
+  }
+  EXPECT_GT(by_caller, 50);  // waking takes microseconds, these parts nanoseconds
+}
 
 TEST(ThreadPool, LeavesTheCallersAffinityAsItWas) {
   cpu_set_t before, after;
@@ -131,7 +145,13 @@ TEST(ThreadPool, KeepsTheCallerOffTheWorkersProcessors) {
     ASSERT_EQ(::sched_setaffinity(0, sizeof worker, &worker), 0);
     ASSERT_EQ(::sched_setaffinity(0, sizeof all, &all), 0);
     int at[2] = {-1, -1};
-    pool.run([&](int thread) { at[thread] = ::sched_getcpu(); });
+    std::atomic<bool> begun{false};
+    pool.run([&](int thread) {
+      if (thread == 0) at[0] = ::sched_getcpu();
+      while (thread == 0 && !begun) sleep_for(Seconds{50e-6});  // else the caller may take the worker's part
+      if (thread == 1) at[1] = ::sched_getcpu();
+      if (thread == 1) begun = true;
+    });
     EXPECT_EQ(at[1], processors.ids[1]);
     EXPECT_NE(at[0], at[1]);
   }

@@ -107,7 +107,14 @@ Processors available_processors() {
   return found;
 }
 
+// Each thread's part of a region is claimed before it is begun: by its worker, or by the caller, which takes what no
+// worker has begun when its own part is done. A worker that is asleep, or waits for a core that another program uses,
+// then does not hold the region up.
 struct ThreadPool::Impl {
+  struct alignas(64) Worker {
+    std::atomic<std::uint32_t> claimed{0};  // the last region whose part was claimed; every region's is, in order
+    std::thread thread;
+  };
   // What a region publishes; on a line of its own, written by the caller alone.
   struct alignas(64) Region {
     std::atomic<std::uint32_t> number{0};  // changes with each region; read first, publishes the rest
@@ -115,7 +122,7 @@ struct ThreadPool::Impl {
     void* task = nullptr;
   } region;
   struct alignas(64) {
-    std::atomic<int> unfinished{0};  // workers still in the region
+    std::atomic<int> unfinished{0};  // workers' parts of the region
   } barrier;
   struct alignas(64) {
     std::atomic<int> workers{0};      // asleep or about to be
@@ -127,17 +134,25 @@ struct ThreadPool::Impl {
   bool crowded = false;
   int caller_processor = -1;
   std::vector<bool> taken;  // by processor: a worker is pinned to it; empty if none is
-  std::vector<std::thread> workers;
+  int worker_count = 0;
+  std::unique_ptr<Worker[]> workers;  // [worker_count]; thread i is worker i - 1
 
   static thread_local const Impl* inside;  // the pool whose region this thread is in
 
   void work(int thread, int processor);
+  bool claim(int thread, std::uint32_t number);
   void start(void (*call)(void*, int), void* task);
   void finish();
   void leave_workers_processor() const;
 };
 
 thread_local const ThreadPool::Impl* ThreadPool::Impl::inside = nullptr;
+
+// Once a part is claimed its region cannot end before the part is done, so what the region published may be read.
+bool ThreadPool::Impl::claim(int thread, std::uint32_t number) {
+  std::uint32_t before = number - 1;
+  return workers[static_cast<std::size_t>(thread - 1)].claimed.compare_exchange_strong(before, number);
+}
 
 // Sleeping without lost wake-ups: the sleeper announces itself, then looks again; the waker publishes, then looks for
 // sleepers. All four are sequentially consistent, so at least one sees the other.
@@ -153,6 +168,7 @@ void ThreadPool::Impl::work(int thread, int processor) {
       asleep.workers.fetch_sub(1);
     }
     seen = region.number.load();
+    if (!claim(thread, seen)) continue;
     if (!region.call) return;
     region.call(region.task, thread);
     if (barrier.unfinished.fetch_sub(1) == 1 && asleep.caller.load()) {
@@ -165,7 +181,7 @@ void ThreadPool::Impl::work(int thread, int processor) {
 void ThreadPool::Impl::start(void (*call)(void*, int), void* task) {
   region.call = call;
   region.task = task;
-  barrier.unfinished.store(static_cast<int>(workers.size()), std::memory_order_relaxed);
+  barrier.unfinished.store(worker_count, std::memory_order_relaxed);
   region.number.fetch_add(1);
   if (asleep.workers.load() > 0) {
     const std::lock_guard lock(sleep);
@@ -174,6 +190,12 @@ void ThreadPool::Impl::start(void (*call)(void*, int), void* task) {
 }
 
 void ThreadPool::Impl::finish() {
+  const std::uint32_t number = region.number.load();
+  for (int thread = 1; thread <= worker_count; ++thread) {
+    if (!claim(thread, number)) continue;
+    region.call(region.task, thread);
+    barrier.unfinished.fetch_sub(1);
+  }
   const auto done = [&] { return barrier.unfinished.load() == 0; };
   if (spin_until(done, crowded)) return;
   std::unique_lock lock(sleep);
@@ -202,19 +224,22 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
     for (std::size_t i = 1; i < static_cast<std::size_t>(threads); ++i)
       impl_->taken[static_cast<std::size_t>(processors.ids[i])] = true;
   }
-  impl_->workers.reserve(static_cast<std::size_t>(threads - 1));
+  impl_->worker_count = threads - 1;
+  impl_->workers = std::make_unique<Impl::Worker[]>(static_cast<std::size_t>(threads - 1));
   for (int thread = 1; thread < threads; ++thread) {
-    const int processor = impl_->crowded ? -1 : processors.ids[static_cast<std::size_t>(thread)];
-    impl_->workers.emplace_back([impl = impl_.get(), thread, processor] { impl->work(thread, processor); });
+    const auto i = static_cast<std::size_t>(thread);
+    const int processor = impl_->crowded ? -1 : processors.ids[i];
+    impl_->workers[i - 1].thread =
+        std::thread([impl = impl_.get(), thread, processor] { impl->work(thread, processor); });
   }
 }
 
 ThreadPool::~ThreadPool() {
   impl_->start(nullptr, nullptr);
-  for (std::thread& worker : impl_->workers) worker.join();
+  for (int i = 0; i < impl_->worker_count; ++i) impl_->workers[static_cast<std::size_t>(i)].thread.join();
 }
 
-int ThreadPool::threads() const { return static_cast<int>(impl_->workers.size()) + 1; }
+int ThreadPool::threads() const { return impl_->worker_count + 1; }
 
 void ThreadPool::run_erased(void (*call)(void*, int), void* task) {
   RL_CHECK_MSG(Impl::inside != impl_.get(), "a region inside a region of the same pool");

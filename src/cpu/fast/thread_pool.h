@@ -29,9 +29,10 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
-  // Calls task(thread) for thread = 0 .. threads-1, 0 on the calling thread; returns when all are done. The task must
-  // not throw, nor start a region of this pool. One region at a time: regions from different threads are run one after
-  // the other.
+  // Calls task(thread) for thread = 0 .. threads-1, 0 on the calling thread; returns when all are done. What a worker
+  // has not begun when the caller is done with its part, the caller does: parts must not wait for each other. The task
+  // must not throw, nor start a region of this pool. One region at a time: regions from different threads are run one
+  // after the other.
   template <class F>
   void run(F&& task) {
     run_erased([](void* f, int thread) { (*static_cast<std::remove_reference_t<F>*>(f))(thread); },
