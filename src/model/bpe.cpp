@@ -306,32 +306,23 @@ void Bpe::merge_long(BpeScratch& scratch) const {
   auto& ranks = scratch.ranks;  // of the pair that begins at a live symbol
   auto& next = scratch.next;
   auto& previous = scratch.previous;
-  auto& heap = scratch.heap;  // (rank, position): the least first; entries whose rank has changed meanwhile are stale
   ranks.assign(count, MergeTable::kNone);
   next.resize(count);
   previous.resize(count);
-  heap.clear();
-  const auto entry = [](std::uint32_t rank, std::uint32_t at) { return static_cast<std::uint64_t>(rank) << 32 | at; };
+  RankQueue& queue = scratch.queue;  // an entry whose pair has another rank by now is stale
+  queue.start(static_cast<std::size_t>(merges_.size()));
+  const auto renew = [&](std::uint32_t at) {
+    ranks[at] = next[at] == kEnd ? MergeTable::kNone : merges_.find(symbols[at], symbols[next[at]]).rank;
+    if (ranks[at] != MergeTable::kNone) queue.push(ranks[at], at);
+  };
 
   for (std::uint32_t i = 0; i < count; ++i) {
     previous[i] = i == 0 ? kEnd : i - 1;
     next[i] = i + 1 == count ? kEnd : i + 1;
-    if (i + 1 == count) break;
-    ranks[i] = merges_.find(symbols[i], symbols[i + 1]).rank;
-    if (ranks[i] != MergeTable::kNone) heap.push_back(entry(ranks[i], i));
+    renew(i);
   }
-  std::make_heap(heap.begin(), heap.end(), std::greater<>());
-  const auto renew = [&](std::uint32_t at) {
-    ranks[at] = next[at] == kEnd ? MergeTable::kNone : merges_.find(symbols[at], symbols[next[at]]).rank;
-    if (ranks[at] == MergeTable::kNone) return;
-    heap.push_back(entry(ranks[at], at));
-    std::push_heap(heap.begin(), heap.end(), std::greater<>());
-  };
-  while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
-    const auto at = static_cast<std::uint32_t>(heap.back());
-    const auto rank = static_cast<std::uint32_t>(heap.back() >> 32);
-    heap.pop_back();
+  std::uint32_t rank = 0, at = 0;
+  while (queue.pop(rank, at)) {
     if (ranks[at] != rank) continue;
     const std::uint32_t right = next[at];
     symbols[at] = merges_.find(symbols[at], symbols[right]).id;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "model/bpe_queue.h"
 
 namespace rl::model {
 
@@ -122,7 +123,7 @@ struct BpeOptions {
 struct BpeScratch {
   std::vector<TokenId> symbols;
   std::vector<std::uint32_t> ranks, next, previous;
-  std::vector<std::uint64_t> heap;
+  RankQueue queue;
   std::string characters;
 };
 
