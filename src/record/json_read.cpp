@@ -200,7 +200,7 @@ Status read_word(Element element, const Place& place, T& value) {
     if (name == word) return value = static_cast<T>(i), ok();
     words += fmt::format("{}'{}'", words.empty() ? "" : ", ", name);
   }
-  return refusal(place, "record.word", "one of " + words, fmt::format("'{}'", word));
+  return refusal(place, "record.word", fmt::format("one of {}", words), fmt::format("'{}'", word));
 }
 
 template <class T>

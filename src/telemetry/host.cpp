@@ -78,7 +78,7 @@ std::string isa_of(const std::string& cpuinfo) {
                                                             {"asimd", "neon"}};
   std::string isa;
   for (const auto& [flag, name] : kNames)
-    if (known.contains(flag)) isa += (isa.empty() ? "" : " ") + std::string(name);
+    if (known.contains(flag)) isa += fmt::format("{}{}", isa.empty() ? "" : " ", name);
   return isa;
 }
 
@@ -130,7 +130,7 @@ std::string gpus_of(const fs::path& root) {
       ++models[model];
   std::string text;
   for (const auto& [model, count] : models)
-    text += (text.empty() ? "" : ", ") + (count > 1 ? fmt::format("{}x {}", count, model) : model);
+    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", count > 1 ? fmt::format("{}x ", count) : "", model);
   return text;
 }
 
