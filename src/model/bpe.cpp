@@ -15,6 +15,9 @@ namespace {
 // Pieces up to this many symbols are merged by scanning an array, which is faster than a heap for words.
 constexpr std::size_t kShortPiece = 48;
 
+std::size_t hash_of(std::string_view token) { return std::hash<std::string_view>{}(token); }
+std::uint32_t tag_of(std::size_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
+
 std::uint64_t mix(std::uint64_t x) {  // the finaliser of MurmurHash3
   x ^= x >> 33;
   x *= 0xff51afd7ed558ccdULL;
@@ -33,15 +36,19 @@ void Vocabulary::reserve(std::size_t tokens, std::size_t bytes) {
 }
 
 void Vocabulary::grow(std::size_t slots) {
-  slots_.assign(slots, -1);
-  for (std::size_t i = 0; i < entries_.size(); ++i)
-    slots_[slot_of(text_of(entries_[i]))] = static_cast<std::int32_t>(i);
+  slots_.assign(slots, {});
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const std::size_t hash = hash_of(text_of(entries_[i]));
+    slots_[slot_of(text_of(entries_[i]), hash)] = {tag_of(hash), static_cast<std::int32_t>(i)};
+  }
 }
 
-std::size_t Vocabulary::slot_of(std::string_view token) const {
+std::size_t Vocabulary::slot_of(std::string_view token, std::size_t hash) const {
   const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = std::hash<std::string_view>{}(token)&mask;
-  while (slots_[slot] >= 0 && text_of(entries_[static_cast<std::size_t>(slots_[slot])]) != token)
+  const std::uint32_t tag = tag_of(hash);
+  std::size_t slot = hash & mask;
+  while (slots_[slot].entry >= 0 &&
+         (slots_[slot].tag != tag || text_of(entries_[static_cast<std::size_t>(slots_[slot].entry)]) != token))
     slot = (slot + 1) & mask;
   return slot;
 }
@@ -49,12 +56,13 @@ std::size_t Vocabulary::slot_of(std::string_view token) const {
 Vocabulary::Added Vocabulary::add(std::string_view token, TokenId id) {
   RL_CHECK(id >= 0 && id < kMaxVocabulary);
   if (entries_.size() * 2 + 2 > slots_.size()) grow(std::bit_ceil(entries_.size() * 4 + 16));
-  const std::size_t slot = slot_of(token);
-  if (slots_[slot] >= 0) return Added::duplicate_token;
+  const std::size_t hash = hash_of(token), slot = slot_of(token, hash);
+  if (slots_[slot].entry >= 0) return Added::duplicate_token;
   const auto index = static_cast<std::size_t>(id);
   if (index < entry_of_id_.size() && entry_of_id_[index] >= 0) return Added::duplicate_id;
   if (index >= entry_of_id_.size()) entry_of_id_.resize(index + 1, -1);
-  slots_[slot] = entry_of_id_[index] = static_cast<std::int32_t>(entries_.size());
+  entry_of_id_[index] = static_cast<std::int32_t>(entries_.size());
+  slots_[slot] = {tag_of(hash), entry_of_id_[index]};
   entries_.push_back({.begin = text_.size(), .length = static_cast<std::uint32_t>(token.size()), .id = id});
   text_.append(token);
   longest_ = std::max(longest_, token.size());
@@ -63,7 +71,7 @@ Vocabulary::Added Vocabulary::add(std::string_view token, TokenId id) {
 
 std::optional<TokenId> Vocabulary::find(std::string_view token) const {
   if (slots_.empty() || token.size() > longest_) return std::nullopt;
-  const std::int32_t entry = slots_[slot_of(token)];
+  const std::int32_t entry = slots_[slot_of(token, hash_of(token))].entry;
   if (entry < 0) return std::nullopt;
   return entries_[static_cast<std::size_t>(entry)].id;
 }

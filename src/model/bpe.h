@@ -37,12 +37,17 @@ class Vocabulary {
     TokenId id = -1;
   };
   std::string_view text_of(const Entry& entry) const { return {text_.data() + entry.begin, entry.length}; }
-  std::size_t slot_of(std::string_view token) const;  // of the token, or the empty slot where it would go
+  struct Slot {
+    std::uint32_t tag = 0;    // bits of the hash: other tokens are passed over without looking at their text
+    std::int32_t entry = -1;  // index into entries_, or -1
+  };
+  // Of the token, or the empty slot where it would go.
+  std::size_t slot_of(std::string_view token, std::size_t hash) const;
   void grow(std::size_t slots);
 
   std::string text_;  // all tokens, one after the other
   std::vector<Entry> entries_;
-  std::vector<std::int32_t> slots_;        // open addressing: index into entries_, or -1
+  std::vector<Slot> slots_;                // open addressing, at most half full
   std::vector<std::int32_t> entry_of_id_;  // index into entries_, or -1
   std::size_t longest_ = 0;
 };
