@@ -54,7 +54,7 @@ constexpr bool kSlow = true;
 constexpr bool kSlow = false;
 #endif
 
-// An algorithm of quadratic time would need minutes for all of this. tools/soak/tokenizer_soak.py measures the growth.
+// The bound is no measure of speed: an algorithm of quadratic time has 10^10 steps to do here. tools/soak/tokenizer_soak.py measures the growth.
 TEST(LongText, TakesLinearTime) {
   for (const std::string& name : fixture_names()) {
     ASSERT_VALUE(const Tokenizer tokenizer, load_fixture(name));
@@ -62,7 +62,7 @@ TEST(LongText, TakesLinearTime) {
       const std::string text = repeat(adversary.unit, std::size_t{1} << 17);
       const double begin = cpu_seconds();
       EXPECT_OK(tokenizer.encode(text, true));
-      EXPECT_LT(cpu_seconds() - begin, kSlow ? 5.0 : 0.5) << name << ", " << adversary.name;
+      EXPECT_LT(cpu_seconds() - begin, 5.0) << name << ", " << adversary.name;
     }
   }
 }
