@@ -16,6 +16,7 @@
 #include "app/cmd_tokenize.h"
 #include "app/exit_code.h"
 #include "app/machine.h"
+#include "app/open_model.h"
 #include "base/log.h"
 #include "model/model.h"
 #include "telemetry/build_info.h"
@@ -259,7 +260,7 @@ Verb add_doctor(CLI::App& root, DoctorOptions& options) {
 }
 
 Status save_to(const std::string& model, const std::string& folder) {
-  RL_ASSIGN(const model::ModelSource source, model::find_model(model));
+  RL_ASSIGN(const model::ModelSource source, open_model(model));
   RL_TRY(model::save_model(source, folder));
   fmt::print(stderr, "redline: wrote {} to {}\n", source.name, folder);
   return ok();

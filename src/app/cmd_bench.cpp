@@ -1,5 +1,6 @@
 #include "app/cmd_bench.h"
 
+#include "app/open_model.h"
 #include "base/json_text.h"
 #include "engine/engine.h"
 #include "lab/engine_load.h"
@@ -117,7 +118,7 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
                  .expected = "md, csv, json or jsonl",
                  .found = options.format};
   RL_ASSIGN(const OpenBackend open, open_backend(options.device));
-  RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
+  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   const bool f32 = options.precision == "fp32";
 
   std::int64_t context = 1, seqs = 1;

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/open_model.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "engine/text.h"
 #include "model/model.h"
 
@@ -107,8 +107,7 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
                     const std::function<Result<BytesPerSecond>()>& read_bandwidth, std::FILE* out) {
   RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
   RL_ASSIGN(const std::string prompt, prompt_text(options));
-  RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
-  for (const std::string& warning : source.warnings) log::warning("{}", warning);
+  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   // Generated weights come without files; --save gives them the demo tokenizer, and so does this. The text means
   // nothing, the figures do.
   std::unique_ptr<FileSet> demo_files;

@@ -2,8 +2,8 @@
 
 #include <charconv>
 
+#include "app/open_model.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "engine/engine.h"
 #include "model/model.h"
 #include "model/safetensors_writer.h"
@@ -55,8 +55,7 @@ Result<std::vector<TokenId>> read_ids(const std::string& path, const model::Mode
 
 Status cmd_logits(const LogitsOptions& options, const ops::Backend& backend) {
   RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
-  RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
-  for (const std::string& warning : source.warnings) log::warning("{}", warning);
+  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   RL_ASSIGN(const std::vector<TokenId> ids, read_ids(options.ids_file, source.config));
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
             engine::Engine::make(

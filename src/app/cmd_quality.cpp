@@ -1,5 +1,6 @@
 #include "app/cmd_quality.h"
 
+#include "app/open_model.h"
 #include "base/json_text.h"
 #include "engine/prompt.h"
 #include "model/embedded_demo.h"
@@ -27,7 +28,7 @@ Status cmd_quality(const QualityOptions& options, std::FILE* out) {
                  .expected = "bf16 or fp32",
                  .found = options.precision};
   RL_ASSIGN(const OpenBackend open, open_backend(options.device));
-  RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
+  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   if (source.synthetic)
     return Error{.kind = ErrorKind::unsupported,
                  .what = "the weights of " + source.name + " are random numbers: its quality would mean nothing",

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "app/exit_code.h"
+#include "app/open_model.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "experiments/list.h"
 #include "lab/runner.h"
 #include "record/json.h"
@@ -111,7 +111,7 @@ Result<fs::path> make_folder(const RunOptions& options, std::string& id) {
 Result<int> cmd_run(const RunOptions& options, std::FILE* out) {
   RL_ASSIGN(const auto entries, chosen_entries(options));
   RL_ASSIGN(const OpenBackend open, open_backend(options.device));
-  RL_ASSIGN(const model::ModelSource source, model::find_model(options.model));
+  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
 
   CountingResource memory(open.device->memory());
   const bool full = options.full || (!options.quick && open.backend.device->info().arch.family == Arch::Family::cuda);
