@@ -16,6 +16,7 @@ const lab::Info& baseline_info() {
       .plan = "next steps",
       .question = "What does this machine reach, and what does the engine do on it before any optimisation?",
       .baseline = "itself: 16-bit weights, standard attention, one launch at a time, one request at a time",
+      .expected = "measured, not expected",
       .axes = {{"load",
                 "a ceiling of the machine, or a phase of inference",
                 {"ceilings", "prefill", "decode"},
@@ -72,7 +73,6 @@ class BaselineExperiment final : public lab::Experiment {
       }
       if (const auto* metric = lab::find_metric(row, "prefill_throughput")) prefill = metric->value;
     }
-    record.expected = "measured, not expected";
     if (!decode || !prefill) {
       record.state = record::State::invalid;
       record.outcome = record::Outcome::invalid;
@@ -89,7 +89,7 @@ class BaselineExperiment final : public lab::Experiment {
         cached  ? "; decode reads its weights from the processor's cache"
         : share ? fmt::format("; decode reads {}% of what memory gives", format_significant(100 * *share, 2))
                 : "");
-    record.advice = cached ? "Memory does not bound a model this small; try a larger one: -m synthetic:llama-3.2-1b."
+    record.advice = cached ? "Memory does not bound a model this small; try a larger one: `-m synthetic:llama-3.2-1b`."
                            : "Every later ratio refers to these rows; keep the machine quiet while it measures.";
     if (engine_) record.notes.push_back("Memory plan of the engine:\n" + engine_->memory_plan().table());
     record.charts.push_back({.title = "Decode by context",

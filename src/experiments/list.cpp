@@ -3,29 +3,63 @@
 namespace rl::experiments {
 namespace {
 
-lab::Entry planned(std::string id, std::string title, std::string plan, std::string question) {
-  return {
-      .info = {
-          .id = std::move(id), .title = std::move(title), .plan = std::move(plan), .question = std::move(question)}};
+struct Planned {
+  std::string id, title, plan, question, expected;
+};
+
+lab::Entry planned(Planned row) {
+  return {.info = {.id = std::move(row.id),
+                   .title = std::move(row.title),
+                   .plan = std::move(row.plan),
+                   .question = std::move(row.question),
+                   .expected = std::move(row.expected)}};
 }
 
 std::vector<lab::Entry> make_list() {
   return {
       baseline(),
       attention(),
-      planned("fragmentation", "VRAM fragmentation", "1.2",
-              "Which allocator policies fragment memory until a large allocation fails?"),
-      planned("quantization", "FP8, INT8 and 16-bit formats", "2.1",
-              "What does each number format save, and what does it cost in quality?"),
-      planned("graphs", "CUDA graphs", "3.1", "How much latency do captured steps save, and where?"),
-      planned("streams", "Several streams", "3.2",
-              "Do concurrent streams beat one after the other, and beat one batch?"),
-      planned("batching", "Batching and scheduling", "3.2",
-              "How much throughput does continuous batching give, and what does it cost in latency?"),
-      planned("power", "Power limits", "4.1", "Which power limit or clock gives the most work per joule?"),
-      planned("tensor-cores", "Tensor core use", "4.2", "How busy are the matrix units, by format and phase?"),
-      planned("engines", "Other engines", "5.1", "How do vLLM, TensorRT-LLM and llama.cpp compare on this machine?"),
-      planned("combined", "All together", "improvements", "Which combination is best under the user's limits?"),
+      planned({.id = "fragmentation",
+               .title = "VRAM fragmentation",
+               .plan = "1.2",
+               .question = "Which allocator policies fragment memory until a large allocation fails?"}),
+      planned({.id = "quantization",
+               .title = "FP8, INT8 and 16-bit formats",
+               .plan = "2.1",
+               .question = "What does each number format save, and what does it cost in quality?",
+               .expected = "FP8 1.5-2x, INT8 2-3x"}),
+      planned({.id = "graphs",
+               .title = "CUDA graphs",
+               .plan = "3.1",
+               .question = "How much latency do captured steps save, and where?",
+               .expected = "10-30% less latency"}),
+      planned({.id = "streams",
+               .title = "Several streams",
+               .plan = "3.2",
+               .question = "Do concurrent streams beat one after the other, and beat one batch?"}),
+      planned({.id = "batching",
+               .title = "Batching and scheduling",
+               .plan = "3.2",
+               .question = "How much throughput does continuous batching give, and what does it cost in latency?",
+               .expected = "3-5x throughput"}),
+      planned({.id = "power",
+               .title = "Power limits",
+               .plan = "4.1",
+               .question = "Which power limit or clock gives the most work per joule?",
+               .expected = "20-30% more per watt"}),
+      planned({.id = "tensor-cores",
+               .title = "Tensor core use",
+               .plan = "4.2",
+               .question = "How busy are the matrix units, by format and phase?"}),
+      planned({.id = "engines",
+               .title = "Other engines",
+               .plan = "5.1",
+               .question = "How do vLLM, TensorRT-LLM and llama.cpp compare on this machine?"}),
+      planned({.id = "combined",
+               .title = "All together",
+               .plan = "improvements",
+               .question = "Which combination is best under the user's limits?",
+               .expected = "2-4x speed, 3-5x tok/s"}),
   };
 }
 

@@ -46,6 +46,7 @@ struct Info {
   std::string plan;      // section of the experiment plan
   std::string question;  // one sentence
   std::string baseline;  // what every ratio refers to
+  std::string expected;  // the plan's words for the headline, at most 24 characters; empty: it names no figure
   std::vector<Axis> axes;
   std::vector<record::Hypothesis> hypotheses;  // id, claim, metric, where, expected
   Seconds expected_quick, expected_full;       // time it takes, for the progress line

@@ -12,6 +12,7 @@ record::Experiment blank(const Info& info) {
   record.plan = info.plan;
   record.question = info.question;
   record.baseline = info.baseline;
+  record.expected = info.expected;
   record.hypotheses = info.hypotheses;
   return record;
 }
