@@ -210,9 +210,8 @@ TEST(Run, WorksOnTheRealClock) {
                     return ok();
                   }};
   ASSERT_VALUE(const record::Metric metric, run(plan, task));
-  EXPECT_GT(metric.inner, 100);
-  EXPECT_GT(metric.value, 1e-10);
-  EXPECT_LT(metric.value, 1e-6);
+  EXPECT_GT(metric.inner, 1) << "a call this short is repeated within a sample";
+  EXPECT_GT(metric.value, 0);
 }
 
 TEST(RunPair, InterleavesABBA) {
