@@ -54,7 +54,8 @@ constexpr bool kSlow = true;
 constexpr bool kSlow = false;
 #endif
 
-// The bound is no measure of speed: an algorithm of quadratic time has 10^10 steps to do here. tools/soak/tokenizer_soak.py measures the growth.
+// The bound is no measure of speed: an algorithm of quadratic time has 10^10 steps to do here.
+// tools/soak/tokenizer_soak.py measures the growth.
 TEST(LongText, TakesLinearTime) {
   for (const std::string& name : fixture_names()) {
     ASSERT_VALUE(const Tokenizer tokenizer, load_fixture(name));
