@@ -127,8 +127,10 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     for (const std::int64_t n : options.decode)
       context = std::max(context, lab::DecodeLoad{.depth = d, .steps = n}.context());
   for (const std::int64_t b : options.batch) seqs = std::max(seqs, b);
-  engine::EngineOptions engine_options{
-      .precision = f32 ? engine::Precision::f32 : engine::Precision::bf16, .max_context = context, .max_seqs = seqs};
+  engine::EngineOptions engine_options{.precision = f32 ? engine::Precision::f32 : engine::Precision::bf16,
+                                       .max_context = context,
+                                       .max_seqs = seqs,
+                                       .prefix_reuse = false};
   for (const std::string& item : options.force) {
     const auto equals = item.find('=');
     if (equals == item.npos)

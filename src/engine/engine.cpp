@@ -55,9 +55,11 @@ struct Engine::Impl {
         setup(std::move(s)),
         binder(std::move(b)),
         pages(setup.pages, setup.limits.page_tokens),
-        scheduler(
-            {.step_tokens = setup.limits.tokens, .max_seqs = setup.limits.seqs, .max_context = setup.limits.context},
-            pages) {}
+        scheduler({.step_tokens = setup.limits.tokens,
+                   .max_seqs = setup.limits.seqs,
+                   .max_context = setup.limits.context,
+                   .prefix_reuse = setup.options.prefix_reuse},
+                  pages) {}
 
   Status allocate(const model::ModelSource& source, Device& device, MemoryResource& resource);
   Status make_rope_tables(MemoryResource& resource);
@@ -245,5 +247,6 @@ Bytes Engine::kv_bytes_per_token() const {
 std::vector<std::string> Engine::path() const { return {impl_->path.begin(), impl_->path.end()}; }
 bool Engine::batch_invariant() const { return impl_->batch_invariant; }
 std::int64_t Engine::preemptions() const { return impl_->scheduler.preemptions(); }
+std::int64_t Engine::reused_tokens() const { return impl_->scheduler.reused_tokens(); }
 
 }  // namespace rl::engine

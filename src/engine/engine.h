@@ -35,6 +35,7 @@ struct EngineOptions {
   std::int64_t max_seqs = 16;      // sequences in one step
   std::int64_t step_tokens = 512;  // tokens in one step, at least max_seqs; longer prompts are prefilled in chunks
   Bytes kv_memory{0};  // for KV pages; 0: enough for max_seqs sequences of max_context, at most half of what is free
+  bool prefix_reuse = true;  // requests with equal leading tokens share their cache; a measurement turns it off
   std::map<std::string, std::string> force;  // op -> variant name; "attention" -> "attention/cpu.flash"
   std::function<void(Bytes done, Bytes all)> load_progress;
   const BucketPolicy* buckets = nullptr;  // null: exact_buckets()
@@ -76,7 +77,8 @@ class Engine {
   std::vector<std::string> path() const;
   // Whether every variant of the plans bound so far gives a row the same bits whatever the batch holds.
   bool batch_invariant() const;
-  std::int64_t preemptions() const;  // so far: sequences that gave up their pages and were computed again
+  std::int64_t preemptions() const;    // so far: sequences that gave up their pages and were computed again
+  std::int64_t reused_tokens() const;  // so far: tokens of prompts that were found in the cache instead of computed
 
  private:
   struct Impl;

@@ -10,6 +10,8 @@ const char* name_of(FinishReason reason) {
       return "length";
     case FinishReason::cancelled:
       return "cancelled";
+    case FinishReason::timeout:
+      return "timeout";
     case FinishReason::error:
       return "error";
   }

@@ -24,16 +24,17 @@ Status validate(const SamplingParams& params);  // errors: invalid_input, rule "
 struct Request {
   std::vector<TokenId> prompt;
   SamplingParams sampling;
-  std::int64_t max_tokens = 128;  // generated; ends earlier at the context's end
-  std::vector<TokenId> stop_ids;  // end of generation, usually the model's eos; empty: none
+  std::int64_t max_tokens = 128;    // generated; ends earlier at the context's end
+  std::vector<TokenId> stop_ids;    // end of generation, usually the model's eos; empty: none
+  std::optional<Seconds> deadline;  // of the monotonic clock: what is not done then ends with FinishReason::timeout
 };
 
-enum class FinishReason { stop, length, cancelled, error };
+enum class FinishReason { stop, length, cancelled, timeout, error };
 const char* name_of(FinishReason reason);
 
 struct TokenEvent {
   RequestId request;
-  TokenId token = -1;                    // -1: none with this event (cancelled, error)
+  TokenId token = -1;                    // -1: none with this event (cancelled, timeout, error)
   std::int64_t index = 0;                // of the token within the request
   Seconds time;                          // when the engine had it (monotonic clock)
   std::optional<FinishReason> finished;  // set on a request's last event; a stop token is reported with it

@@ -48,6 +48,8 @@ Result<RequestId> Scheduler::submit(Request request) {
   sequence->tokens.reserve(static_cast<std::size_t>(end));
   sequence->prompt_tokens = prompt;
   sequence->end = end;
+  sequence->deadline = request.deadline;
+  deadlines_ += request.deadline.has_value();
   sequence->pages.pages.reserve(static_cast<std::size_t>(pool_.pages_for(end)));
   waiting_.push_back(std::move(sequence));
   return waiting_.back()->id;
@@ -63,7 +65,7 @@ void Scheduler::cancel(RequestId id) {
 }
 
 std::span<const Chunk> Scheduler::next(Seconds now, std::vector<TokenEvent>& events) {
-  if (any_cancelled_) end_cancelled(now, events);
+  if (any_cancelled_ || deadlines_ > 0) end_unwanted(now, events);
   batch_.clear();
   budget_ = limits_.step_tokens;
   const bool preempted = schedule_decodes();
@@ -73,13 +75,17 @@ std::span<const Chunk> Scheduler::next(Seconds now, std::vector<TokenEvent>& eve
   return batch_;
 }
 
-void Scheduler::end_cancelled(Seconds now, std::vector<TokenEvent>& events) {
+void Scheduler::end_unwanted(Seconds now, std::vector<TokenEvent>& events) {
   const auto end = [&](auto& list) {
     std::erase_if(list, [&](Owned& sequence) {
-      if (!sequence->cancelled) return false;
+      const bool late = sequence->deadline && !(now < *sequence->deadline);
+      if (!sequence->cancelled && !late) return false;
       pool_.release(sequence->pages);
-      events.push_back(
-          {.request = sequence->id, .index = sequence->generated(), .time = now, .finished = FinishReason::cancelled});
+      deadlines_ -= sequence->deadline.has_value();
+      events.push_back({.request = sequence->id,
+                        .index = sequence->generated(),
+                        .time = now,
+                        .finished = sequence->cancelled ? FinishReason::cancelled : FinishReason::timeout});
       return true;
     });
   };
@@ -114,11 +120,25 @@ void Scheduler::schedule_prompts() {
 void Scheduler::admit() {
   while (!waiting_.empty() && running() < limits_.max_seqs && budget_ > 0) {
     Sequence& sequence = *waiting_.front();
-    if (!pool_.extend(sequence.pages, std::min(sequence.size() + 1, sequence.end - 1))) return;
+    if (!give_pages(sequence)) return;
     add(sequence, std::min(sequence.pending(), budget_));
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
+}
+
+bool Scheduler::give_pages(Sequence& sequence) {
+  // The last token is computed in any case: its logits draw the next one.
+  if (limits_.prefix_reuse)
+    sequence.cached =
+        pool_.share(sequence.pages, std::span(sequence.tokens).first(static_cast<std::size_t>(sequence.size() - 1)));
+  if (!pool_.extend(sequence.pages, std::min(sequence.size() + 1, sequence.end - 1))) {
+    pool_.release(sequence.pages);
+    sequence.cached = 0;
+    return false;
+  }
+  reused_tokens_ += sequence.cached;
+  return true;
 }
 
 void Scheduler::preempt_youngest() {
@@ -143,6 +163,7 @@ void Scheduler::complete(std::span<const TokenId> drawn, Seconds now, std::vecto
     // The batch refers to sequences this object owns; const in Chunk is for those who read it.
     Sequence& sequence = const_cast<Sequence&>(*chunk.sequence);
     sequence.cached += chunk.count;
+    if (limits_.prefix_reuse) pool_.publish(sequence.pages, sequence.tokens, sequence.cached);
     if (!chunk.samples) continue;
     RL_CHECK(row < drawn.size());
     const TokenId token = drawn[row++];
@@ -159,6 +180,7 @@ void Scheduler::complete(std::span<const TokenId> drawn, Seconds now, std::vecto
     }
     if (event.finished) {
       pool_.release(sequence.pages);
+      deadlines_ -= sequence.deadline.has_value();
       sequence.cached = -1;  // ended: removed below
       any_ended = true;
     }
@@ -170,27 +192,32 @@ void Scheduler::complete(std::span<const TokenId> drawn, Seconds now, std::vecto
 }
 
 void Scheduler::check_invariants() const {
-  std::vector<bool> owned(static_cast<std::size_t>(pool_.total()), false);
-  std::int64_t pages = 0;
+  pool_.check_invariants();
+  std::vector<std::int32_t> owners(static_cast<std::size_t>(pool_.total()), 0);
+  std::int64_t deadlines = 0;
   RequestId last{-1};
   RL_CHECK(running() <= limits_.max_seqs);
   for (const Owned& sequence : running_) {
     RL_CHECK(last < sequence->id);
     last = sequence->id;
+    deadlines += sequence->deadline.has_value();
     RL_CHECK(sequence->cached >= 0 && sequence->pending() >= 1 && sequence->size() < sequence->end);
     RL_CHECK(pool_.pages_for(sequence->cached) <= static_cast<std::int64_t>(sequence->pages.pages.size()));
-    for (std::int32_t page : sequence->pages.pages) {
-      RL_CHECK_MSG(!owned[static_cast<std::size_t>(page)], "a page has two owners");
-      owned[static_cast<std::size_t>(page)] = true;
-      ++pages;
-    }
+    for (const std::int32_t page : sequence->pages.pages) ++owners[static_cast<std::size_t>(page)];
+    // Pages that are still written belong to this sequence alone.
+    for (auto i = static_cast<std::size_t>(sequence->cached / pool_.page_tokens()); i < sequence->pages.pages.size();
+         ++i)
+      RL_CHECK_MSG(pool_.owners(PageId{sequence->pages.pages[i]}) == 1, "a page that is written has two owners");
   }
   for (const Owned& sequence : waiting_) {
     RL_CHECK(last < sequence->id);
     last = sequence->id;
+    deadlines += sequence->deadline.has_value();
     RL_CHECK(sequence->pages.pages.empty() && sequence->cached == 0);
   }
-  RL_CHECK(pages + pool_.free() == pool_.total());
+  for (std::int32_t page = 0; page < pool_.total(); ++page)
+    RL_CHECK(owners[static_cast<std::size_t>(page)] == pool_.owners(PageId{page}));
+  RL_CHECK(deadlines == deadlines_);
 }
 
 }  // namespace rl::engine

@@ -7,11 +7,14 @@
 // prompt and one token more are free, and nobody overtakes it. When a decoding sequence needs a page and none is free,
 // the youngest running sequence gives up its pages and returns to the head of the queue; it is computed again later
 // (its tokens are kept, so nothing is sampled twice). The oldest sequence therefore always goes on, and since no
-// request is accepted that the whole pool could not hold, every accepted request ends.
+// request is accepted that the whole pool could not hold, every accepted request ends. What is computed once is shared
+// (kv_pages.h): a sequence begins after the longest prefix whose pages are known, its last token always computed, and a
+// preempted one mostly finds its own pages again.
 
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,6 +30,7 @@ struct SchedulerLimits {
   std::int64_t step_tokens = 0;  // of one step; at least max_seqs, so that every running sequence can decode in it
   std::int64_t max_seqs = 0;     // running at once
   std::int64_t max_context = 0;  // tokens of one sequence, prompt and generated
+  bool prefix_reuse = true;      // share the pages of equal prefixes
 };
 
 struct Sequence {
@@ -38,6 +42,7 @@ struct Sequence {
   std::int64_t end = 0;            // size of tokens at which the request has its last one
   std::int64_t cached = 0;         // leading tokens whose keys and values are in the pages
   PageTable pages;
+  std::optional<Seconds> deadline;
   bool cancelled = false;
 
   std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
@@ -62,8 +67,9 @@ class Scheduler {
   void cancel(RequestId id);  // of an unknown or ended request: nothing
   bool idle() const { return running_.empty() && waiting_.empty(); }
 
-  // The chunks of the next step: decodes first, then prompts, each group oldest first. Ends cancelled requests before
-  // that, with an event each. Empty if there is nothing to run. The span holds until complete().
+  // The chunks of the next step: decodes first, then prompts, each group oldest first. Ends cancelled requests and
+  // those whose deadline is not after `now` before that, with an event each. Empty if there is nothing to run. The span
+  // holds until complete().
   std::span<const Chunk> next(Seconds now, std::vector<TokenEvent>& events);
 
   // What the step drew: one token for each chunk with `samples`, in order; negative: that row's logits were not
@@ -73,16 +79,19 @@ class Scheduler {
   std::int64_t running() const { return static_cast<std::int64_t>(running_.size()); }
   std::int64_t waiting() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t preemptions() const { return preemptions_; }
+  std::int64_t reused_tokens() const { return reused_tokens_; }  // that were found in the cache at an admission
   // Ends the program if the bookkeeping contradicts itself: pages owned by running sequences and free pages make the
-  // pool, running is older than waiting, each sequence's pages cover what is cached.
+  // pool, each page has as many owners as it counts, running is older than waiting, each sequence's pages cover what is
+  // cached.
   void check_invariants() const;
 
  private:
   using Owned = std::unique_ptr<Sequence>;
-  void end_cancelled(Seconds now, std::vector<TokenEvent>& events);
+  void end_unwanted(Seconds now, std::vector<TokenEvent>& events);
   bool schedule_decodes();  // true if a sequence was preempted
   void schedule_prompts();
   void admit();
+  bool give_pages(Sequence& sequence);  // for its prompt and a token more; false: nothing given
   void preempt_youngest();
   void add(const Sequence& sequence, std::int64_t count);
 
@@ -92,8 +101,9 @@ class Scheduler {
   std::deque<Owned> waiting_;   // likewise; all younger than the running ones
   std::vector<Chunk> batch_;
   std::int64_t budget_ = 0;  // tokens left in the step being made
-  std::int64_t next_id_ = 0, preemptions_ = 0;
+  std::int64_t next_id_ = 0, preemptions_ = 0, reused_tokens_ = 0;
   bool any_cancelled_ = false;
+  std::int64_t deadlines_ = 0;  // open requests that have one
 };
 
 }  // namespace rl::engine

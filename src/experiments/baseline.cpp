@@ -134,7 +134,8 @@ class BaselineExperiment final : public lab::Experiment {
       }
     engine::EngineOptions options{.precision = engine::Precision::bf16,
                                   .max_context = lab::DecodeLoad{.depth = longest}.context(),
-                                  .max_seqs = 1};
+                                  .max_seqs = 1,
+                                  .prefix_reuse = false};
     for (const auto& variant : context.backend.catalog.attention)
       if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;
     RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory, options));

@@ -90,9 +90,16 @@ Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t toke
   std::vector<TokenId> prompt;
   const measure::Task task{.name = "prefill",
                            .run = [&]() -> Status {
+                             const std::int64_t reused = engine.reused_tokens();
                              RL_TRY(engine.submit({.prompt = prompt, .max_tokens = 1}));
                              while (!engine.idle()) RL_TRY(engine.step());
-                             return ok();
+                             if (engine.reused_tokens() == reused) return ok();
+                             return Error{.kind = ErrorKind::internal,
+                                          .what = "a prefill was not measured from an empty cache",
+                                          .rule = "load.warm_prefix",
+                                          .expected = "no token of the prompt in the prefix cache",
+                                          .found = fmt::format("{} tokens", engine.reused_tokens() - reused),
+                                          .hint = "turn prefix_reuse off in the engine's options"};
                            },
                            .prepare =
                                [&] {

@@ -118,6 +118,23 @@ TEST_F(EngineTest, APaddedBucketChangesNoToken) {
   EXPECT_EQ(tokens, (std::vector{greedy(7), greedy(130), greedy(64)}));
 }
 
+TEST_F(EngineTest, ASharedPrefixIsNotComputedAgainAndChangesNoToken) {
+  for (const bool reuse : {true, false}) {
+    ASSERT_VALUE(
+        const auto engine,
+        make_engine("llama2", *backend,
+                    {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .prefix_reuse = reuse}, memory));
+    std::vector<Request> requests;
+    for (const int n : {130, 64, 130}) requests.push_back({.prompt = prompt(n), .max_tokens = 32});
+    ASSERT_VALUE(const auto first, run_all(*engine, {requests[0]}));
+    EXPECT_EQ(engine->reused_tokens(), 0);
+    ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
+    EXPECT_EQ(tokens, (std::vector{greedy(130), greedy(64), greedy(130)}));
+    // Two pages of 64 for each of the long prompts; the prompt of 64 tokens computes its only page.
+    EXPECT_EQ(engine->reused_tokens(), reuse ? 256 : 0);
+  }
+}
+
 TEST_F(EngineTest, ASequenceComputedAgainContinuesWithTheSameTokens) {
   // Each sequence ends with 3 pages of 64 tokens; 5 pages hold the prompts, not both ends.
   const Bytes page{2 * 3 * 4 * 16 * 64 * 4};

@@ -13,13 +13,17 @@ struct Fixture {
   PagePool pool;
   Scheduler scheduler;
   std::vector<TokenEvent> events;
+  Seconds now;
+  TokenId next_token = 100;
 
   Fixture(std::int64_t pages, const SchedulerLimits& limits, std::int64_t page_tokens = 4)
       : pool(pages, page_tokens), scheduler(limits, pool) {}
 
-  RequestId submit(std::int64_t prompt, std::int64_t max_tokens) {
+  // A prompt of one token over and over: by default another one for each request.
+  RequestId submit(std::int64_t prompt, std::int64_t max_tokens, std::optional<TokenId> token = {}) {
     auto id = scheduler.submit(
-        {.prompt = std::vector<TokenId>(static_cast<std::size_t>(prompt), 7), .max_tokens = max_tokens});
+        {.prompt = std::vector<TokenId>(static_cast<std::size_t>(prompt), token.value_or(next_token++)),
+         .max_tokens = max_tokens});
     EXPECT_OK(id);
     return id ? *id : RequestId{};
   }
@@ -27,11 +31,11 @@ struct Fixture {
   std::vector<std::array<std::int64_t, 3>> step(TokenId drawn = 1) {
     std::vector<std::array<std::int64_t, 3>> chunks;
     std::vector<TokenId> tokens;
-    for (const Chunk& chunk : scheduler.next({}, events)) {
+    for (const Chunk& chunk : scheduler.next(now, events)) {
       chunks.push_back({chunk.sequence->id.value, chunk.first, chunk.count});
       if (chunk.samples) tokens.push_back(drawn);
     }
-    scheduler.complete(tokens, {}, events);
+    scheduler.complete(tokens, now, events);
     scheduler.check_invariants();
     return chunks;
   }
@@ -144,57 +148,155 @@ TEST(Scheduler, WithoutPagesTheYoungestIsComputedAgainLaterAndLosesNoToken) {
   EXPECT_EQ(f.events.back().request.value, 1);
 }
 
-// Thousands of random requests with few pages: after every step the bookkeeping holds, and every request ends with
+TEST(Scheduler, ARequestEndsAtItsDeadlineWaitingOrRunning) {
+  Fixture f(8, {.step_tokens = 8, .max_seqs = 1, .max_context = 16});
+  const auto submit = [&](std::optional<Seconds> deadline) {
+    ASSERT_OK(f.scheduler.submit({.prompt = {7, 7}, .max_tokens = 8, .deadline = deadline}));
+  };
+  submit(Seconds{2});
+  submit(Seconds{1});
+  submit({});
+  EXPECT_EQ(f.step(), (Chunks{{0, 0, 2}}));
+  f.events.clear();
+  f.now = {1};
+  EXPECT_EQ(f.step(), (Chunks{{0, 2, 1}}));
+  ASSERT_EQ(f.events.size(), 2u);
+  EXPECT_EQ(f.events[0].request, RequestId{1});
+  EXPECT_EQ(f.events[0].finished, FinishReason::timeout);
+  f.now = {2.5};
+  EXPECT_EQ(f.step(), (Chunks{{2, 0, 2}}));
+  EXPECT_EQ(f.events[2].request, RequestId{0});
+  EXPECT_EQ(f.events[2].finished, FinishReason::timeout);
+}
+
+TEST(Scheduler, AKnownPrefixIsNotComputedAgain) {
+  Fixture f(16, {.step_tokens = 32, .max_seqs = 4, .max_context = 32});
+  f.submit(9, 1, 7);
+  EXPECT_EQ(f.step(), (Chunks{{0, 0, 9}}));
+  f.submit(9, 1, 7);
+  f.submit(8, 1, 7);  // its last token is computed in any case, and with it the page it lies in
+  EXPECT_EQ(f.step(), (Chunks{{1, 8, 1}, {2, 4, 4}}));
+  EXPECT_EQ(f.scheduler.reused_tokens(), 12);
+
+  Fixture off(16, {.step_tokens = 32, .max_seqs = 4, .max_context = 32, .prefix_reuse = false});
+  off.submit(9, 1, 7);
+  off.step();
+  off.submit(9, 1, 7);
+  EXPECT_EQ(off.step(), (Chunks{{1, 0, 9}}));
+}
+
+// A cache that remembers what was written: each place holds a hash of all tokens of its sequence up to it. What a
+// sequence would read is compared with what its own tokens give.
+class FakeCache {
+ public:
+  FakeCache(const PagePool& pool)
+      : pool_(pool), places_(static_cast<std::size_t>(pool.total() * pool.page_tokens()), 0) {}
+
+  void run(const Chunk& chunk) {
+    std::uint64_t hash = 1;
+    for (std::int64_t t = 0; t < chunk.first + chunk.count; ++t) {
+      const Sequence& sequence = *chunk.sequence;
+      hash = hash * 6364136223846793005u + static_cast<std::uint64_t>(sequence.tokens[static_cast<std::size_t>(t)]) + 1;
+      const std::int32_t page = sequence.pages.pages[static_cast<std::size_t>(t / pool_.page_tokens())];
+      std::uint64_t& place = places_[static_cast<std::size_t>(page * pool_.page_tokens() + t % pool_.page_tokens())];
+      if (t < chunk.first) {
+        ASSERT_EQ(place, hash) << "token " << t << " of request " << sequence.id.value;
+      } else {
+        ASSERT_EQ(pool_.owners(PageId{page}), 1);
+        place = hash;
+      }
+    }
+  }
+
+ private:
+  const PagePool& pool_;
+  std::vector<std::uint64_t> places_;
+};
+
+// A million steps of random requests with few pages, many of them with common prefixes: after every step the
+// bookkeeping holds, the cache holds what each sequence expects to read, nobody overtakes, and every request ends with
 // exactly one last event, its indices counting up from 0.
-TEST(Scheduler, InvariantsHoldOverRandomLoads) {
-  for (const unsigned seed : {1u, 2u, 3u}) {
+TEST(Scheduler, InvariantsHoldOverAMillionRandomSteps) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr int kLoads = 10;
+#else
+  constexpr int kLoads = 200;
+#endif
+  constexpr int kRounds = 5000;
+  std::int64_t steps = 0, preemptions = 0, reused = 0, timeouts = 0;
+  for (unsigned seed = 1; seed <= kLoads; ++seed) {
     std::mt19937 random(seed);
     const auto draw = [&](std::int64_t from, std::int64_t to) {
       return from + static_cast<std::int64_t>(random() % static_cast<unsigned>(to - from + 1));
     };
-    Fixture f(draw(6, 20), {.step_tokens = draw(6, 24), .max_seqs = draw(1, 6), .max_context = 40});
+    Fixture f(draw(6, 20),
+              {.step_tokens = draw(6, 24), .max_seqs = draw(1, 6), .max_context = 40, .prefix_reuse = seed % 4 != 0});
+    FakeCache cache(f.pool);
     std::map<std::int64_t, std::int64_t> open;  // request -> tokens seen
     std::int64_t submitted = 0, ended = 0;
-    const auto take_events = [&] {
+    RequestId youngest{-1};  // that was ever admitted
+    for (int round = 0; round < kRounds || !f.scheduler.idle(); ++round) {
+      ASSERT_LT(round, 10 * kRounds) << "the load does not drain";
+      ++steps;
+      f.now = {static_cast<double>(round)};
+      if (round < kRounds && random() % 3 == 0) {
+        // One of three beginnings, then an own end.
+        std::vector<TokenId> prompt(static_cast<std::size_t>(draw(0, 16)), static_cast<TokenId>(draw(4, 6)));
+        for (std::int64_t n = draw(1, 4); n > 0; --n) prompt.push_back(static_cast<TokenId>(draw(4, 20)));
+        std::optional<Seconds> deadline;
+        if (random() % 20 == 0) deadline = Seconds{static_cast<double>(round + draw(0, 30))};
+        auto id = f.scheduler.submit(
+            {.prompt = std::move(prompt), .max_tokens = draw(1, 20), .stop_ids = {3}, .deadline = deadline});
+        if (id) open[id->value] = 0, ++submitted;
+      }
+      if (random() % 50 == 0 && !open.empty()) f.scheduler.cancel(RequestId{open.begin()->first});
+      std::vector<TokenId> drawn;
+      const auto chunks = f.scheduler.next(f.now, f.events);
+      ASSERT_TRUE(!chunks.empty() || f.scheduler.idle());
+      RequestId last{-1};
+      for (const Chunk& chunk : chunks) {
+        ASSERT_GT(chunk.count, 0);
+        ASSERT_EQ(chunk.first, chunk.sequence->cached);
+        cache.run(chunk);
+        last = std::max(last, chunk.sequence->id);
+        if (chunk.samples) drawn.push_back(random() % 40 == 0 ? -1 : static_cast<TokenId>(random() % 30));
+      }
+      if (youngest < last) {
+        // Whoever came before it runs or has ended: none of them still waits for its first step.
+        const auto runs_or_ended = [&](std::int64_t id) {
+          return std::ranges::any_of(chunks, [&](const Chunk& chunk) { return chunk.sequence->id.value == id; }) ||
+                 std::ranges::any_of(f.events, [&](const TokenEvent& event) { return event.request.value == id; });
+        };
+        for (const auto& [id, tokens] : open)
+          if (RequestId{id} < last && youngest < RequestId{id}) {
+            ASSERT_TRUE(runs_or_ended(id)) << "request " << last.value << " overtook " << id;
+          }
+        youngest = last;
+      }
+      f.scheduler.check_invariants();
+      f.scheduler.complete(drawn, f.now, f.events);
+      f.scheduler.check_invariants();
       for (const TokenEvent& event : f.events) {
         ASSERT_TRUE(open.contains(event.request.value));
+        timeouts += event.finished == FinishReason::timeout;
         if (event.token >= 0) {
           ASSERT_EQ(event.index, open[event.request.value]++);
         }
         if (event.finished) open.erase(event.request.value), ++ended;
       }
       f.events.clear();
-    };
-    for (int round = 0; round < 4000 || !f.scheduler.idle(); ++round) {
-      ASSERT_LT(round, 50000) << "the load does not drain";
-      if (round < 4000 && random() % 3 == 0) {
-        auto id = f.scheduler.submit({.prompt = std::vector<TokenId>(static_cast<std::size_t>(draw(1, 20)), 7),
-                                      .max_tokens = draw(1, 20),
-                                      .stop_ids = {3}});
-        if (id) open[id->value] = 0, ++submitted;
-      }
-      if (random() % 50 == 0 && !open.empty()) f.scheduler.cancel(RequestId{open.begin()->first});
-      std::int64_t tokens = 0, sampled = 0;
-      std::vector<TokenId> drawn;
-      const auto chunks = f.scheduler.next({}, f.events);
-      ASSERT_TRUE(!chunks.empty() || f.scheduler.idle());
-      for (const Chunk& chunk : chunks) {
-        ASSERT_GT(chunk.count, 0);
-        ASSERT_EQ(chunk.first, chunk.sequence->cached);
-        tokens += chunk.count;
-        sampled += chunk.samples;
-        if (chunk.samples) drawn.push_back(random() % 40 == 0 ? -1 : static_cast<TokenId>(random() % 30));
-      }
-      f.scheduler.check_invariants();
-      f.scheduler.complete(drawn, {}, f.events);
-      f.scheduler.check_invariants();
-      take_events();
+      if (HasFatalFailure()) return;
     }
     EXPECT_EQ(submitted, ended);
     EXPECT_GT(submitted, 1000);
-    EXPECT_GT(f.scheduler.preemptions(), 0);
     EXPECT_EQ(f.pool.free(), f.pool.total());
+    preemptions += f.scheduler.preemptions();
+    reused += f.scheduler.reused_tokens();
   }
+  EXPECT_GE(steps, std::int64_t{kLoads} * kRounds);
+  EXPECT_GT(preemptions, 0);
+  EXPECT_GT(reused, 0);
+  EXPECT_GT(timeouts, 0);
 }
 
 }  // namespace
