@@ -71,18 +71,58 @@ class Decoding {
   std::int64_t steps_ = -1;  // since all prompts were in; -1: not begun
 };
 
+// A prompt that was found in the cache was not measured.
+Status cold_since(const engine::Engine& engine, std::int64_t reused_before) {
+  if (engine.reused_tokens() == reused_before) return ok();
+  return Error{.kind = ErrorKind::internal,
+               .what = "a prompt was not computed from an empty cache",
+               .rule = "load.warm_prefix",
+               .expected = "no token of the prompt in the prefix cache",
+               .found = fmt::format("{} tokens", engine.reused_tokens() - reused_before),
+               .hint = "turn prefix_reuse off in the engine's options"};
+}
+
 }  // namespace
 
 std::int64_t DecodeLoad::drift() const { return std::max({std::int64_t{32}, depth / 10, steps}); }
 
 std::int64_t DecodeLoad::context() const { return std::max<std::int64_t>(depth, 1) + drift() + 2; }
 
-std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed) {
+std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed, std::uint64_t stream) {
   std::vector<TokenId> ids(static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i)
     ids[static_cast<std::size_t>(i)] = static_cast<TokenId>(
-        num::uniform_below(seed, 0, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(vocab)));
+        num::uniform_below(seed, stream, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(vocab)));
   return ids;
+}
+
+std::vector<engine::Request> random_requests(std::int64_t n, const RequestShape& shape, std::int64_t vocab,
+                                             std::uint64_t seed) {
+  std::vector<engine::Request> requests;
+  for (std::int64_t i = 0; i < n; ++i)
+    requests.push_back({.prompt = random_ids(shape.prompt, vocab, seed, static_cast<std::uint64_t>(i) + 1),
+                        .max_tokens = shape.generated});
+  return requests;
+}
+
+Status serve_all(engine::Engine& engine, const std::vector<engine::Request>& requests) {
+  const std::int64_t reused = engine.reused_tokens();
+  std::int64_t asked = 0, generated = 0;
+  for (const engine::Request& request : requests) {
+    RL_TRY(engine.submit(request));
+    asked += request.max_tokens;
+  }
+  while (!engine.idle()) {
+    RL_ASSIGN(const auto events, engine.step());
+    for (const engine::TokenEvent& event : events) generated += event.token >= 0;
+  }
+  if (generated != asked)
+    return Error{.kind = ErrorKind::internal,
+                 .what = "a request ended before its last token",
+                 .rule = "load.truncated",
+                 .expected = fmt::format("{} tokens of {} requests", asked, requests.size()),
+                 .found = std::to_string(generated)};
+  return cold_since(engine, reused);
 }
 
 Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t tokens, const measure::Plan& plan) {
@@ -93,13 +133,7 @@ Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t toke
                              const std::int64_t reused = engine.reused_tokens();
                              RL_TRY(engine.submit({.prompt = prompt, .max_tokens = 1}));
                              while (!engine.idle()) RL_TRY(engine.step());
-                             if (engine.reused_tokens() == reused) return ok();
-                             return Error{.kind = ErrorKind::internal,
-                                          .what = "a prefill was not measured from an empty cache",
-                                          .rule = "load.warm_prefix",
-                                          .expected = "no token of the prompt in the prefix cache",
-                                          .found = fmt::format("{} tokens", engine.reused_tokens() - reused),
-                                          .hint = "turn prefix_reuse off in the engine's options"};
+                             return cold_since(engine, reused);
                            },
                            .prepare =
                                [&] {

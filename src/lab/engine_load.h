@@ -8,8 +8,8 @@
 
 namespace rl::lab {
 
-// Token ids below the vocabulary's size, from the seed: random inputs that no two samples share.
-std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed);
+// Token ids below the vocabulary's size, from seed and stream: random inputs that no two samples share.
+std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed, std::uint64_t stream = 0);
 
 // Prefill throughput: n prompt tokens of one sequence from an empty cache to its first sampled token, head and sampling
 // included. The metric is "prefill_throughput" in tok/s.
@@ -27,6 +27,18 @@ struct DecodeLoad {
 // Decode throughput, tokens of all sequences together; the prompts are random and really prefilled, outside the timed
 // part. The metric is "decode_throughput" in tok/s.
 Result<record::Metric> measure_decode(engine::Engine& engine, const DecodeLoad& load, const measure::Plan& plan);
+
+// Requests of one shape with random prompts, no two alike.
+struct RequestShape {
+  std::int64_t prompt = 0, generated = 0;
+};
+std::vector<engine::Request> random_requests(std::int64_t n, const RequestShape& shape, std::int64_t vocab,
+                                             std::uint64_t seed);
+
+// Submits all and steps until each has every token it asked for. The engine must be idle. Errors: the engine's;
+// internal with rule "load.truncated" if a request ends before its last token, "load.warm_prefix" if a prompt was found
+// in the cache instead of computed.
+Status serve_all(engine::Engine& engine, const std::vector<engine::Request>& requests);
 
 // Operations of the matrix products of a prefill: two per weight of the layers and token, the head for one row.
 // Attention's own products are left out, so a share computed from it is a lower bound.

@@ -6,6 +6,7 @@
 #include "cpu/ref/ref.h"
 #include "experiments/list.h"
 #include "lab/conclude.h"
+#include "lab/engine_load.h"
 #include "lab/runner.h"
 
 namespace rl::experiments {
@@ -118,6 +119,29 @@ TEST_F(ExperimentsTest, BaselineShowsCeilingsPrefillAndDecode) {
   EXPECT_THAT(found, testing::IsSupersetOf({"read_bandwidth", "matrix_rate_bf16", "prefill_throughput",
                                             "decode_throughput", "share_of_read_bandwidth"}));
   EXPECT_EQ(memory_.live().count, 0);
+}
+
+TEST_F(ExperimentsTest, ALoadIsServedWholeAndCold) {
+  const auto serve = [&](bool prefix_reuse, const std::vector<engine::Request>& requests) -> Status {
+    RL_ASSIGN(const auto engine,
+              engine::Engine::make(model_, backend_, memory_,
+                                   {.max_context = 256, .max_seqs = 2, .prefix_reuse = prefix_reuse}));
+    RL_TRY(lab::serve_all(*engine, requests));
+    return lab::serve_all(*engine, requests);
+  };
+  const auto requests = lab::random_requests(3, {.prompt = 80, .generated = 4}, model_.config.vocab, 7);
+  EXPECT_NE(requests[0].prompt, requests[1].prompt);
+  EXPECT_OK(serve(false, requests));
+  const Status warm = serve(true, requests);
+  ASSERT_FALSE(warm);
+  EXPECT_EQ(warm.error().rule, "load.warm_prefix");
+
+  auto short_answer = requests;
+  for (TokenId id = 0; id < model_.config.vocab; ++id) short_answer[1].stop_ids.push_back(id);
+  const Status truncated = serve(false, short_answer);
+  ASSERT_FALSE(truncated);
+  EXPECT_EQ(truncated.error().rule, "load.truncated");
+  EXPECT_EQ(truncated.error().found, "9");
 }
 
 TEST(List, HoldsEveryRowOfThePlanOnce) {
