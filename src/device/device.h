@@ -68,6 +68,10 @@ class Device {
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
   virtual Result<std::unique_ptr<Event>> make_event() = 0;
   virtual bool can_capture() const = 0;
+  // Share `index` of `count` equal ones: a device over the same memory whose streams use only that part of the compute
+  // units, so that `count` threads can work side by side, each on a share of its own. A share does not need the device
+  // it came from. Errors: usage if there are fewer compute units than shares; unsupported.
+  virtual Result<std::unique_ptr<Device>> make_share(int index, int count) = 0;
 };
 
 }  // namespace rl

@@ -48,6 +48,25 @@ TEST(CpuDevice, DescribesTheMachine) {
   EXPECT_FALSE(static_cast<CpuStream&>(*stream).arch().avx512);
 }
 
+TEST(CpuDevice, SharesMakeUpTheWholeAndKeepTheInstructionSet) {
+  const auto device = make_device({.threads = 5, .isa_limit = "avx2"});
+  for (const int count : {1, 2, 3, 5}) {
+    int threads = 0;
+    for (int i = 0; i < count; ++i) {
+      ASSERT_VALUE(const auto share, device->make_share(i, count));
+      EXPECT_GE(share->info().compute_units, 5 / count);
+      EXPECT_FALSE(share->info().arch.avx512);
+      ASSERT_VALUE(const auto stream, share->make_stream());
+      EXPECT_EQ(static_cast<CpuStream&>(*stream).pool().threads(), share->info().compute_units);
+      threads += share->info().compute_units;
+    }
+    EXPECT_EQ(threads, 5) << count;
+  }
+  const auto refused = device->make_share(0, 6);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+}
+
 TEST(CpuStream, CopiesAtOnceAndHasNothingToCapture) {
   const auto device = make_device({.threads = 1});
   ASSERT_VALUE(const auto stream, device->make_stream());

@@ -61,7 +61,7 @@ class CpuEvent final : public Event {  // whatever is recorded is already done
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(const CpuOptions& options)
-      : pool_(options.threads > 0 ? options.threads : available_processors().cores) {
+      : options_(options), pool_(options.threads > 0 ? options.threads : available_processors().cores, options.first) {
     const std::int64_t memory = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
     info_ = {.name = fmt::format("{}, {} thread{}", processor_name(), pool_.threads(), pool_.threads() == 1 ? "" : "s"),
              .arch = detect_arch(options.isa_limit),
@@ -77,8 +77,19 @@ class CpuDevice final : public Device {
   }
   Result<std::unique_ptr<Event>> make_event() override { return std::unique_ptr<Event>(std::make_unique<CpuEvent>()); }
   bool can_capture() const override { return false; }
+  Result<std::unique_ptr<Device>> make_share(int index, int count) override {
+    RL_CHECK(count >= 1 && index >= 0 && index < count);
+    if (count > pool_.threads())
+      return Error{.kind = ErrorKind::usage,
+                   .what = fmt::format("{} cannot be split into {} shares", info_.name, count),
+                   .expected = fmt::format("at most {}, one thread each", pool_.threads())};
+    const int begin = pool_.threads() * index / count, end = pool_.threads() * (index + 1) / count;
+    return std::unique_ptr<Device>(std::make_unique<CpuDevice>(CpuOptions{
+        .threads = end - begin, .isa_limit = options_.isa_limit, .first = options_.first.value_or(0) + begin}));
+  }
 
  private:
+  CpuOptions options_;
   ThreadPool pool_;
   DeviceInfo info_;
 };

@@ -32,8 +32,9 @@ class CpuStream final : public Stream {
 };
 
 struct CpuOptions {
-  int threads = 0;        // 0: one per available core (the process's affinity mask)
-  std::string isa_limit;  // see detect_arch
+  int threads = 0;           // 0: one per available core (the process's affinity mask)
+  std::string isa_limit;     // see detect_arch
+  std::optional<int> first;  // of the available processors, for a device beside others: see ThreadPool
 };
 std::unique_ptr<Device> make_device(const CpuOptions& options);
 

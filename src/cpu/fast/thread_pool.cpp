@@ -213,23 +213,26 @@ void ThreadPool::Impl::leave_workers_processor() const {
     move_current_thread(caller_processor);
 }
 
-ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
-  RL_CHECK(threads >= 1);
+ThreadPool::ThreadPool(int threads, std::optional<int> first) : impl_(std::make_unique<Impl>()) {
+  RL_CHECK(threads >= 1 && first.value_or(0) >= 0);
   const Processors processors = available_processors();
   const int available = static_cast<int>(processors.ids.size());
-  impl_->crowded = threads > available;
+  impl_->crowded = first.value_or(0) + threads > available;
+  const auto caller = static_cast<std::size_t>(first.value_or(0));
   if (!impl_->crowded && threads > 1) {
-    impl_->caller_processor = processors.ids[0];
+    impl_->caller_processor = processors.ids[caller];
     impl_->taken.resize(static_cast<std::size_t>(*std::max_element(processors.ids.begin(), processors.ids.end())) + 1);
-    for (std::size_t i = 1; i < static_cast<std::size_t>(threads); ++i)
-      impl_->taken[static_cast<std::size_t>(processors.ids[i])] = true;
+    for (std::size_t i = 0; i < processors.ids.size(); ++i) {
+      const bool workers = i > caller && i < caller + static_cast<std::size_t>(threads);
+      const bool others = first.has_value() && i != caller;
+      impl_->taken[static_cast<std::size_t>(processors.ids[i])] = workers || others;
+    }
   }
   impl_->worker_count = threads - 1;
   impl_->workers = std::make_unique<Impl::Worker[]>(static_cast<std::size_t>(threads - 1));
   for (int thread = 1; thread < threads; ++thread) {
-    const auto i = static_cast<std::size_t>(thread);
-    const int processor = impl_->crowded ? -1 : processors.ids[i];
-    impl_->workers[i - 1].thread =
+    const int processor = impl_->crowded ? -1 : processors.ids[caller + static_cast<std::size_t>(thread)];
+    impl_->workers[static_cast<std::size_t>(thread - 1)].thread =
         std::thread([impl = impl_.get(), thread, processor] { impl->work(thread, processor); });
   }
 }

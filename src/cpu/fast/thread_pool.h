@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -23,7 +24,9 @@ class ThreadPool {
   // `threads` in all, the caller's included; each worker pins itself to a core of the process's affinity mask if there
   // are at least as many processors as threads. The first processor is left to the caller, which is not pinned, but
   // moved off a worker's processor where it is found on one.
-  explicit ThreadPool(int threads);
+  // `first` is given for a pool beside others: it has the processors from that number of available_processors() on, and
+  // its caller is moved off all that are not its own. A pool of one thread moves nobody.
+  explicit ThreadPool(int threads, std::optional<int> first = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
