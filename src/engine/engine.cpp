@@ -37,7 +37,7 @@ struct Engine::Impl {
   Binder binder;
   std::unique_ptr<Stream> stream;
 
-  model::ModelWeights weights;
+  std::shared_ptr<const model::ModelWeights> weights;
   Buffer rope, activations, workspace, drawn, logits, kv;
   Buffer host_drawn;
   StepInputs inputs;
@@ -61,14 +61,19 @@ struct Engine::Impl {
                    .prefix_reuse = setup.options.prefix_reuse},
                   pages) {}
 
-  Status allocate(const model::ModelSource& source, Device& device, MemoryResource& resource);
+  // The plans of an engine that has no memory yet.
+  static Result<std::unique_ptr<Impl>> make(const model::ModelConfig& config, const ops::Backend& backend,
+                                            const EngineOptions& options, bool weights_are_there);
+  Error explained(Error error) const;                         // what is said where memory ran out
+  Status allocate(Device& device, MemoryResource& resource);  // everything but the weights
+  void use(std::shared_ptr<const model::ModelWeights> loaded);
   Status make_rope_tables(MemoryResource& resource);
   Status check_ids(std::span<const TokenId> ids) const;
   Result<const StepPlan*> plan_for(const StepBucket& step);
   Status run(std::span<const Chunk> chunks, const StepBucket& step);
 };
 
-Status Engine::Impl::allocate(const model::ModelSource& source, Device& device, MemoryResource& resource) {
+Status Engine::Impl::allocate(Device& device, MemoryResource& resource) {
   const StepLimits& limits = setup.limits;
   const auto take = [&](const char* line) { return Buffer::make(resource, setup.plan.of(line)); };
   RL_ASSIGN(stream, device.make_stream());
@@ -80,13 +85,12 @@ Status Engine::Impl::allocate(const model::ModelSource& source, Device& device, 
   RL_ASSIGN(host_drawn, Buffer::make(device.pinned_memory(), drawn.size()));
   const auto padding_page = static_cast<std::int32_t>(setup.all_pages - 1);
   RL_ASSIGN(inputs, StepInputs::make(limits, padding_page, resource, device.pinned_memory()));
-  RL_TRY(make_rope_tables(resource));
-  RL_ASSIGN(
-      weights,
-      model::load_weights(
-          source, {.format = setup.format, .layout = setup.layout, .progress = setup.options.load_progress}, resource));
+  return make_rope_tables(resource);
+}
 
-  forward = model::build_forward(config, weights);
+void Engine::Impl::use(std::shared_ptr<const model::ModelWeights> loaded) {
+  weights = std::move(loaded);
+  forward = model::build_forward(config, *weights);
   for (std::size_t v = 0; v < forward.values.size(); ++v)
     memory.values.push_back(static_cast<int>(v) == forward.logits
                                 ? logits.data()
@@ -96,7 +100,6 @@ Status Engine::Impl::allocate(const model::ModelSource& source, Device& device, 
   memory.kv = kv_tensors(setup, config, kv.data());
   memory.workspace = workspace.data();
   memory.workspace_bytes = workspace.size();
-  return ok();
 }
 
 Status Engine::Impl::make_rope_tables(MemoryResource& resource) {
@@ -146,34 +149,64 @@ Status Engine::Impl::run(std::span<const Chunk> chunks, const StepBucket& step) 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-Result<std::unique_ptr<Engine>> Engine::make(const model::ModelSource& source, const ops::Backend& backend,
-                                             MemoryResource& memory, const EngineOptions& options) {
+Result<std::unique_ptr<Engine::Impl>> Engine::Impl::make(const model::ModelConfig& config, const ops::Backend& backend,
+                                                         const EngineOptions& options, bool weights_are_there) {
   RL_CHECK(backend.device != nullptr);
-  const model::ModelConfig& config = source.config;
   RL_ASSIGN(const EngineOptions complete, complete_options(options, config));
   RL_ASSIGN(Binder binder,
             Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
                          step_limits(complete, config), complete.force));
   RL_ASSIGN(Setup setup, plan_setup(config, backend, binder, complete));
-  const std::string table = setup.plan.table();
+  if (weights_are_there) {
+    setup.plan.lines.front().bytes = {};
+    setup.plan.lines.front().note += ", another engine's";
+  }
   if (const Bytes memory_there = backend.device->info().memory; setup.plan.total() > memory_there)
     return Error{.kind = ErrorKind::out_of_memory,
-                 .what = "the model does not fit; the plan was\n" + table,
+                 .what = "the model does not fit; the plan was\n" + setup.plan.table(),
                  .rule = "engine.memory",
                  .expected = fmt::format("at most {}", format_binary_bytes(memory_there)),
                  .found = format_binary_bytes(setup.plan.total()),
                  .hint = "use a smaller context, fewer sequences, less KV memory, or bf16"};
-  auto impl = std::make_unique<Impl>(config, std::move(setup), std::move(binder));
+  return std::make_unique<Impl>(config, std::move(setup), std::move(binder));
+}
+
+Error Engine::Impl::explained(Error error) const {
+  if (error.kind != ErrorKind::out_of_memory) return error;
+  error.what = fmt::format("the model does not fit: {}; the plan was\n{}", error.what, setup.plan.table());
+  if (error.hint.empty()) error.hint = "use a smaller context, fewer sequences, or less KV memory";
+  return error;
+}
+
+Result<std::unique_ptr<Engine>> Engine::make(const model::ModelSource& source, const ops::Backend& backend,
+                                             MemoryResource& memory, const EngineOptions& options) {
+  RL_ASSIGN(auto impl, Impl::make(source.config, backend, options, false));
   impl->synthetic = source.synthetic;
-  Status allocated = impl->allocate(source, *backend.device, memory);
-  if (!allocated) {
-    Error error = std::move(allocated).error();
-    if (error.kind == ErrorKind::out_of_memory) {
-      error.what = fmt::format("the model does not fit: {}; the plan was\n{}", error.what, table);
-      if (error.hint.empty()) error.hint = "use a smaller context, fewer sequences, or less KV memory";
-    }
-    return error;
-  }
+  const Setup& setup = impl->setup;
+  if (Status allocated = impl->allocate(*backend.device, memory); !allocated)
+    return impl->explained(std::move(allocated).error());
+  auto weights = model::load_weights(
+      source, {.format = setup.format, .layout = setup.layout, .progress = setup.options.load_progress}, memory);
+  if (!weights) return impl->explained(std::move(weights).error());
+  impl->use(std::make_shared<const model::ModelWeights>(std::move(*weights)));
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+Result<std::unique_ptr<Engine>> Engine::make_beside(const Engine& first, const ops::Backend& backend,
+                                                    MemoryResource& memory, const EngineOptions& options) {
+  RL_ASSIGN(auto impl, Impl::make(first.config(), backend, options, true));
+  const Setup &wanted = impl->setup, &there = first.impl_->setup;
+  if (wanted.format != there.format || wanted.layout != there.layout)
+    return Error{.kind = ErrorKind::usage,
+                 .what = "an engine beside another one needs its weights in another form",
+                 .rule = "engine.beside",
+                 .expected = fmt::format("{}, {}", name_of(there.format), name_of(there.layout)),
+                 .found = fmt::format("{}, {}", name_of(wanted.format), name_of(wanted.layout)),
+                 .hint = "give it the precision and the forced products of the first"};
+  impl->synthetic = first.synthetic();
+  if (Status allocated = impl->allocate(*backend.device, memory); !allocated)
+    return impl->explained(std::move(allocated).error());
+  impl->use(first.impl_->weights);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -239,7 +272,7 @@ const model::ModelConfig& Engine::config() const { return impl_->config; }
 const EngineOptions& Engine::options() const { return impl_->setup.options; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->setup.plan; }
 bool Engine::synthetic() const { return impl_->synthetic; }
-Bytes Engine::weight_bytes_per_token() const { return impl_->weights.bytes_per_token; }
+Bytes Engine::weight_bytes_per_token() const { return impl_->weights->bytes_per_token; }
 Bytes Engine::kv_bytes_per_token() const {
   const model::ModelConfig& config = impl_->config;
   return {2 * config.layers * config.kv_heads * config.head_dim * size_of(impl_->setup.activation)};

@@ -49,6 +49,11 @@ class Engine {
   // variant; unsupported; out_of_memory with the plan's table.
   static Result<std::unique_ptr<Engine>> make(const model::ModelSource& source, const ops::Backend& backend,
                                               MemoryResource& memory, const EngineOptions& options);
+  // Another engine on the weights of `first`, which they share and neither copies; each may be stepped by a thread of
+  // its own. The backend is of the same kind as first's, mostly with a share of its device (Device::make_share).
+  // Errors: those of make; usage if the options need the weights in another format or layout.
+  static Result<std::unique_ptr<Engine>> make_beside(const Engine& first, const ops::Backend& backend,
+                                                     MemoryResource& memory, const EngineOptions& options);
   ~Engine();
 
   // Queues a request. Errors: invalid_input for ids outside the vocabulary, an empty prompt, parameters out of range, a

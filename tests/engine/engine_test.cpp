@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <set>
+#include <thread>
 
 #include "engine/fixture.h"
 
@@ -40,6 +41,57 @@ TEST_F(EngineTest, TheKvMemoryGivenIsTheKvMemoryTaken) {
   const Bytes kv = engine->memory_plan().of("kv pages"), page = {engine->kv_bytes_per_token().count * 64};
   EXPECT_LE(kv, 1_MiB);
   EXPECT_GT(kv + page, 1_MiB);
+}
+
+TEST_F(EngineTest, AnEngineBesideAnotherSharesItsWeightsAndOutlivesIt) {
+  const EngineOptions options{.max_context = 256, .max_seqs = 2};
+  ASSERT_VALUE(auto first, make_engine("llama2", *backend, options, memory));
+  const Bytes weights = first->memory_plan().of("weights"), before = memory.live();
+  EXPECT_GT(weights, Bytes{0});
+
+  ASSERT_VALUE(const auto share, backend.device().make_share(0, 1));
+  ops::Backend part = *backend;
+  part.device = share.get();
+  ASSERT_VALUE(const auto beside, Engine::make_beside(*first, part, memory, options));
+  EXPECT_EQ(beside->memory_plan().of("weights"), Bytes{0});
+  EXPECT_EQ(memory.live() - before, before - weights) << "as much again, without the weights";
+  EXPECT_EQ(beside->memory_plan().total(), memory.live() - before);
+
+  const std::vector<Request> requests{{.prompt = prompt(64), .max_tokens = 16}};
+  ASSERT_VALUE(const auto tokens, run_all(*first, requests));
+  first.reset();
+  ASSERT_VALUE(const auto again, run_all(*beside, requests));
+  EXPECT_EQ(again, tokens);
+
+  const auto other = Engine::make_beside(*beside, *backend, memory, {.precision = Precision::f32});
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().rule, "engine.beside");
+}
+
+TEST_F(EngineTest, EnginesSideBySideGiveTheTokensOfOne) {
+  const EngineOptions options{.max_context = 256, .max_seqs = 1};
+  ASSERT_VALUE(const auto alone, make_engine("llama2", *backend, options, memory));
+  std::vector<Request> requests;
+  for (const int n : {7, 64, 130, 1}) requests.push_back({.prompt = prompt(n), .max_tokens = 24});
+  ASSERT_VALUE(const auto expected, run_all(*alone, requests));
+
+  const auto whole = cpu::make_device({.threads = 4});
+  std::vector<std::unique_ptr<Device>> shares;
+  std::vector<std::unique_ptr<Engine>> engines;
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_VALUE(shares.emplace_back(), whole->make_share(i, 4));
+    ops::Backend part = *backend;
+    part.device = shares.back().get();
+    ASSERT_VALUE(engines.emplace_back(), Engine::make_beside(*alone, part, memory, options));
+  }
+  std::vector<Result<std::vector<std::vector<TokenId>>>> found(4, std::vector<std::vector<TokenId>>{});
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < 4; ++i) threads.emplace_back([&, i] { found[i] = run_all(*engines[i], {requests[i]}); });
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < 4; ++i) {
+    ASSERT_OK(found[i]);
+    EXPECT_EQ(found[i]->at(0), expected[i]) << i;
+  }
 }
 
 TEST_F(EngineTest, AStepAllocatesNothing) {

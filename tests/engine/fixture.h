@@ -30,6 +30,7 @@ class TestBackend {
     backend_.catalog = reference ? cpu::ref::catalog() : cpu::catalog();
   }
   const ops::Backend& operator*() const { return backend_; }
+  Device& device() const { return *device_; }
 
  private:
   std::unique_ptr<Device> device_;
