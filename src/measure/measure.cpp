@@ -162,39 +162,56 @@ Result<record::Metric> run(const Plan& plan, const Task& task, Timer& timer) {
   return metric;
 }
 
-Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b, Timer& timer) {
-  Sampler sampler_a(a, timer), sampler_b(b, timer);
-  RL_TRY(sampler_a.warm_up(plan));
-  RL_TRY(sampler_b.warm_up(plan));
-  PairResult result{.a = time_metric(plan, sampler_a), .b = time_metric(plan, sampler_b)};
+record::Comparison GroupResult::compare(std::size_t baseline, std::size_t candidate) const {
+  record::Comparison comparison =
+      compare_pairs(times[baseline].samples, times[candidate].samples, record::Better::lower, smallest_effect);
+  comparison.baseline = names[baseline];
+  comparison.candidate = names[candidate];
+  comparison.metric = times[baseline].name;
+  return comparison;
+}
+
+Result<GroupResult> run_group(const Plan& plan, std::span<const Task> tasks, Timer& timer) {
+  RL_CHECK(tasks.size() >= 2);
+  GroupResult result{.smallest_effect = plan.smallest_effect};
+  std::vector<Sampler> samplers;
+  for (const Task& task : tasks) {
+    RL_TRY(samplers.emplace_back(task, timer).warm_up(plan));
+    result.times.push_back(time_metric(plan, samplers.back()));
+    result.names.push_back(task.name);
+  }
   Seconds sampled;
-  auto take = [&](Sampler& sampler, record::Metric& metric) -> Status {
-    RL_ASSIGN(const double seconds, sampler.sample());
-    metric.samples.push_back(seconds);
-    sampled += Seconds{seconds * sampler.inner()};
+  const auto take = [&](std::size_t i) -> Status {
+    RL_ASSIGN(const double seconds, samplers[i].sample());
+    result.times[i].samples.push_back(seconds);
+    sampled += Seconds{seconds * samplers[i].inner()};
     return ok();
   };
-  auto compare = [&] {
-    result.comparison = compare_pairs(result.a.samples, result.b.samples, record::Better::lower, plan.smallest_effect);
-    return decided(plan, result.comparison);
+  const auto compare = [&] {
+    result.comparisons.clear();
+    for (std::size_t i = 1; i < tasks.size(); ++i) result.comparisons.push_back(result.compare(0, i));
+    return std::all_of(result.comparisons.begin(), result.comparisons.end(),
+                       [&](const record::Comparison& comparison) { return decided(plan, comparison); });
   };
-  StopRule rule(plan, timer, 2);
+  StopRule rule(plan, timer, static_cast<int>(tasks.size()));
   record::Stop stop = record::Stop::none;
   while (stop == record::Stop::none) {
-    RL_TRY(take(sampler_a, result.a));
-    RL_TRY(take(sampler_b, result.b));
-    RL_TRY(take(sampler_b, result.b));
-    RL_TRY(take(sampler_a, result.a));
-    stop = rule.after(static_cast<int>(result.a.samples.size()), sampled, compare);
+    for (std::size_t i = 0; i < tasks.size(); ++i) RL_TRY(take(i));
+    for (std::size_t i = tasks.size(); i-- > 0;) RL_TRY(take(i));
+    stop = rule.after(static_cast<int>(result.times[0].samples.size()), sampled, compare);
   }
   compare();
-  result.a.stop = result.b.stop = stop;
-  summarise(result.a, plan.seed);
-  summarise(result.b, plan.seed);
-  result.comparison.baseline = a.name;
-  result.comparison.candidate = b.name;
-  result.comparison.metric = result.a.name;
+  for (record::Metric& metric : result.times) {
+    metric.stop = stop;
+    summarise(metric, plan.seed);
+  }
   return result;
+}
+
+Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b, Timer& timer) {
+  const Task tasks[] = {a, b};
+  RL_ASSIGN(GroupResult group, run_group(plan, tasks, timer));
+  return PairResult{std::move(group.times[0]), std::move(group.times[1]), std::move(group.comparisons[0])};
 }
 
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,
@@ -231,6 +248,11 @@ Result<record::Metric> run(const Plan& plan, const Task& task) {
 Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b) {
   MonotonicTimer timer;
   return run_pair(plan, a, b, timer);
+}
+
+Result<GroupResult> run_group(const Plan& plan, std::span<const Task> tasks) {
+  MonotonicTimer timer;
+  return run_group(plan, tasks, timer);
 }
 
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,

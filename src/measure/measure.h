@@ -49,6 +49,18 @@ struct PairResult {
 };
 Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b);
 
+// Times several tasks in turns, forwards and then backwards (A B C C B A ...), so that drift hits all alike and any two
+// of them can be compared. Sampling ends when the ratio of every other task to the first is known as run_pair asks.
+struct GroupResult {
+  std::vector<record::Metric> times;            // of each task
+  std::vector<record::Comparison> comparisons;  // [i]: task i + 1 against task 0, named after them
+  // Task `candidate` against task `baseline`, any two.
+  record::Comparison compare(std::size_t baseline, std::size_t candidate) const;
+  std::vector<std::string> names;
+  double smallest_effect = 0.02;
+};
+Result<GroupResult> run_group(const Plan& plan, std::span<const Task> tasks);  // at least two
+
 // Samples a function that returns the quantity itself, e.g. a throughput. Same stop rules. Errors: the function's;
 // internal ("measure.not_finite") for a NaN or an infinity.
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,

@@ -14,6 +14,7 @@ class Timer {
 
 Result<record::Metric> run(const Plan& plan, const Task& task, Timer& timer);
 Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b, Timer& timer);
+Result<GroupResult> run_group(const Plan& plan, std::span<const Task> tasks, Timer& timer);
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,
                                   const std::function<Result<double>()>& sample, Timer& timer);
 

@@ -275,6 +275,37 @@ TEST(RunPair, PassesErrorsOnFromEitherTask) {
   EXPECT_EQ(run_pair({}, bad, good, clock).error().what, "lost");
 }
 
+TEST(RunGroup, TakesTheTasksForwardsAndBackwardsAndComparesAnyTwo) {
+  Clock clock;
+  std::string order;
+  auto task = [&](const char* name, double seconds) {
+    return Task{.name = name, .run = [&, name, seconds] {
+                  order += name;
+                  clock.advance(seconds * (1 + 0.001 * static_cast<double>(order.size())));  // a linear drift
+                  return ok();
+                }};
+  };
+  const Task tasks[] = {task("A", 0.4), task("B", 0.2), task("C", 0.1)};
+  ASSERT_VALUE(const GroupResult result, run_group({.warmup = 1, .warmup_time = Seconds{0}}, tasks, clock));
+  EXPECT_TRUE(
+      order.starts_with("ABC"
+                        "ABCCBA"
+                        "ABCCBA"))
+      << order;
+  ASSERT_EQ(result.times.size(), 3u);
+  ASSERT_EQ(result.comparisons.size(), 2u);
+  EXPECT_EQ(result.times[0].samples.size(), result.times[2].samples.size());
+  EXPECT_EQ(result.times[1].stop, Stop::converged);
+  EXPECT_NEAR(result.comparisons[0].ratio, 2, 1e-3) << "the drift cancels";
+  EXPECT_NEAR(result.comparisons[1].ratio, 4, 1e-3);
+  EXPECT_EQ(result.comparisons[1].baseline, "A");
+  EXPECT_EQ(result.comparisons[1].candidate, "C");
+  const record::Comparison other = result.compare(2, 1);
+  EXPECT_NEAR(other.ratio, 0.5, 1e-3);
+  EXPECT_EQ(other.verdict, record::Verdict::worse);
+  EXPECT_EQ(other.baseline, "C");
+}
+
 TEST(RunValues, SamplesTheQuantityItself) {
   Clock clock;
   simulated::Machine machine = simulated::white(5);
