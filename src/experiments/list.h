@@ -13,5 +13,6 @@ const lab::Entry* find(std::string_view id);  // null if there is none
 // One factory per file of this room.
 lab::Entry baseline();
 lab::Entry attention();
+lab::Entry streams();
 
 }  // namespace rl::experiments

@@ -1,39 +1,13 @@
 // The experiments on a real backend, at sizes that take moments, and with planted faults.
 
-#include "check/result.h"
-#include "cpu/fast/cpu_device.h"
-#include "cpu/fast/probes.h"
-#include "cpu/ref/ref.h"
-#include "experiments/list.h"
-#include "lab/conclude.h"
+#include "experiments/fixture.h"
 #include "lab/engine_load.h"
-#include "lab/runner.h"
 
 namespace rl::experiments {
 namespace {
 
 using record::Outcome;
 using record::State;
-
-class ExperimentsTest : public testing::Test {
- protected:
-  ExperimentsTest() {
-    auto found = model::find_model("demo");
-    RL_CHECK(found.has_value());
-    model_ = std::move(*found);
-  }
-  Result<record::Experiment> run(const char* id, lab::AxisOverrides axes) {
-    lab::Context context{
-        .backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_, .axes = std::move(axes)};
-    return lab::run_experiment(*find(id), context);
-  }
-
-  std::unique_ptr<Device> device_ = cpu::make_device({.threads = 2, .isa_limit = {}});
-  ops::Backend backend_{.name = "cpu", .device = device_.get(), .catalog = cpu::catalog(), .probes = cpu::probes()};
-  ops::Oracle oracle_{.check_attention = cpu::ref::check_attention};
-  CountingResource memory_{device_->memory()};
-  model::ModelSource model_;
-};
 
 TEST_F(ExperimentsTest, AttentionMeasuresBothVariantsAndCountsTheScoreMatrix) {
   ASSERT_VALUE(

@@ -1,0 +1,397 @@
+// Experiment 3.2: several inputs one after the other, by N workers side by side, and as one batch.
+//
+// A "stream" of the plan is a worker here: a thread with an engine of its own on its share of the processors, over the
+// same weights. The inputs of a worker are those of the plan's script: input i goes to worker i modulo N. All ways are
+// timed in turns on the same inputs, after a gate that compares the tokens they generate.
+
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "experiments/list.h"
+#include "lab/conclude.h"
+#include "lab/engine_load.h"
+#include "loadgen/load.h"
+
+namespace rl::experiments {
+namespace {
+
+using lab::Estimate;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr std::int64_t kGateTokens = 8;          // generated from each input before anything is timed
+constexpr std::int64_t kMostStepTokens = 16384;  // of the batch in one step; a larger one is cut into chunks
+
+const lab::Info& streams_info() {
+  static const lab::Info info{.id = "streams",
+                              .title = "Several streams",
+                              .plan = "3.2",
+                              .question = "Do concurrent streams beat one after the other, and beat one batch?",
+                              .baseline = "the inputs one after the other, each with all processors",
+                              .expected = "faster than in turn",
+                              .axes = {{"inputs", "prompts, all there at the start", {"16"}, {"16"}},
+                                       {"tokens", "of each prompt", {"512"}, {"128", "512", "2048"}},
+                                       {"workers", "that work side by side", {"2"}, {"2", "4"}}},
+                              .hypotheses = {{.id = "streams.speed",
+                                              .claim = "Maximize GPU utilization through concurrent inference streams",
+                                              .metric = "time of all inputs, one after the other / N workers",
+                                              .where = "geometric mean over points",
+                                              .expected = {1, kInfinity}},
+                                             {.id = "streams.batch",
+                                              .claim = "Maximize GPU utilization through concurrent inference streams",
+                                              .metric = "time of all inputs, one batch / N workers",
+                                              .where = "geometric mean over points",
+                                              .expected = {1, kInfinity}}},
+                              .expected_quick = {12},
+                              .expected_full = {200}};
+  return info;
+}
+
+using Tokens = std::vector<std::vector<TokenId>>;  // of each input
+
+// One way to work through the inputs: engines that work side by side, each on its part of the inputs.
+class Way {
+ public:
+  std::string name, note;
+
+  Way(std::string n, std::vector<std::vector<TokenId>> prompts) : name(std::move(n)), prompts_(std::move(prompts)) {}
+
+  void add(std::unique_ptr<engine::Engine> engine, std::unique_ptr<Device> device = nullptr) {
+    devices_.push_back(std::move(device));
+    engines_.push_back(std::move(engine));
+  }
+  const engine::Engine& engine() const { return *engines_.front(); }
+  // Beyond the weights, which all ways share.
+  Bytes memory() const {
+    Bytes sum;
+    for (const auto& engine : engines_) sum += engine->memory_plan().total() - engine->memory_plan().of("weights");
+    return sum;
+  }
+  bool batch_invariant() const {
+    return std::all_of(engines_.begin(), engines_.end(), [](const auto& engine) { return engine->batch_invariant(); });
+  }
+
+  // The tokens generated from each input.
+  Result<Tokens> generate(std::int64_t tokens) {
+    RL_ASSIGN(const std::vector<loadgen::Load> loads, run_all(tokens));
+    Tokens all(prompts_.size());
+    for (std::size_t w = 0; w < loads.size(); ++w)
+      for (std::size_t i = 0; i < loads[w].requests.size(); ++i)
+        all[w + i * loads.size()] = loads[w].requests[i].tokens;
+    return all;
+  }
+
+  // What is timed: every input to its first token. Keeps when the first and the last were done, and the mean.
+  Status run() {
+    const Seconds start = loadgen::real_clock().now();
+    RL_ASSIGN(const std::vector<loadgen::Load> loads, run_all(1));
+    double first = kInfinity, last = 0, sum = 0;
+    for (const loadgen::Load& load : loads)
+      for (const loadgen::Served& served : load.requests) {
+        const double done = (load.start + served.times.front() - start).count;
+        first = std::min(first, done);
+        last = std::max(last, done);
+        sum += done;
+      }
+    first_.push_back(first);
+    last_.push_back(last);
+    mean_.push_back(sum / static_cast<double>(prompts_.size()));
+    return ok();
+  }
+
+  // Latencies of the samples that were timed: the runs after the warm-up.
+  std::vector<record::Metric> latencies(const record::Metric& time, std::uint64_t seed) const {
+    std::vector<record::Metric> metrics;
+    for (const auto& [title, all] :
+         {std::pair{"latency_first", &first_}, {"latency_mean", &mean_}, {"latency_last", &last_}}) {
+      record::Metric metric{.name = title, .unit = "s", .better = record::Better::lower, .timing = time.timing};
+      metric.stop = time.stop;
+      metric.warmup = time.warmup;
+      metric.samples.assign(all->end() - std::ssize(time.samples), all->end());
+      metric.value = measure::median(metric.samples);
+      if (metric.samples.size() >= 2) metric.ci95 = measure::median_ci95(metric.samples, seed);
+      metric.noise = measure::relative_noise(metric.samples);
+      metric.outliers = measure::count_outliers(metric.samples);
+      metrics.push_back(std::move(metric));
+    }
+    return metrics;
+  }
+
+ private:
+  bool batch() const { return name == "batch"; }
+
+  Result<loadgen::Load> run_part(std::size_t worker, std::int64_t tokens) {
+    std::vector<loadgen::Arrival> arrivals;
+    for (std::size_t i = worker; i < prompts_.size(); i += engines_.size())
+      arrivals.push_back({.request = {.prompt = prompts_[i], .max_tokens = tokens}});
+    engine::Engine& engine = *engines_[worker];
+    const std::int64_t reused = engine.reused_tokens();
+    loadgen::EngineTarget target(engine);
+    RL_ASSIGN(loadgen::Load load,
+              loadgen::run_load(target, arrivals,
+                                {.policy = batch() ? loadgen::Policy::continuous : loadgen::Policy::one_at_a_time}));
+    if (engine.reused_tokens() != reused)
+      return Error{.kind = ErrorKind::internal,
+                   .what = "an input was not computed from an empty cache",
+                   .rule = "load.warm_prefix",
+                   .expected = "no token of the prompt in the prefix cache",
+                   .found = fmt::format("{} tokens", engine.reused_tokens() - reused)};
+    for (const loadgen::Served& served : load.requests)
+      if (!served.complete())
+        return Error{.kind = ErrorKind::internal,
+                     .what = "an input was not answered",
+                     .found = !served.refused.empty() ? served.refused
+                              : served.finished       ? engine::name_of(*served.finished)
+                                                      : "no end"};
+    return load;
+  }
+
+  Result<std::vector<loadgen::Load>> run_all(std::int64_t tokens) {
+    std::vector<Result<loadgen::Load>> results(engines_.size(), loadgen::Load{});
+    std::vector<std::thread> threads;  // the first worker is this thread
+    for (std::size_t w = 1; w < engines_.size(); ++w)
+      threads.emplace_back([this, w, tokens, &results] { results[w] = run_part(w, tokens); });
+    results[0] = run_part(0, tokens);
+    for (std::thread& thread : threads) thread.join();
+    std::vector<loadgen::Load> loads;
+    for (auto& result : results) {
+      RL_ASSIGN(loadgen::Load load, std::move(result));
+      loads.push_back(std::move(load));
+    }
+    return loads;
+  }
+
+  std::vector<std::vector<TokenId>> prompts_;
+  std::vector<std::unique_ptr<Device>> devices_;  // shares; they outlive the engines
+  std::vector<std::unique_ptr<engine::Engine>> engines_;
+  std::vector<double> first_, mean_, last_;
+};
+
+class StreamsExperiment final : public lab::Experiment {
+ public:
+  const lab::Info& info() const override { return streams_info(); }
+
+  Status available(const lab::Context& context) const override {
+    if (context.backend.device->info().compute_units >= 2) return ok();
+    return Error{.kind = ErrorKind::unsupported,
+                 .what = "workers side by side need two processors; this program may use one",
+                 .hint = "run it with two threads or more: --threads 2"};
+  }
+
+  Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
+    const int workers = static_cast<int>(point.number("workers"));
+    const int processors = context.backend.device->info().compute_units;
+    if (workers > processors) {
+      record.notes.push_back(fmt::format("{} was not measured: {} processors", point.label(), processors));
+      return ok();
+    }
+    RL_ASSIGN(std::vector<Way> ways, make_ways(context, point));
+    RL_ASSIGN(const std::string gate, compare_tokens(ways));
+
+    measure::Plan plan = context.plan();
+    plan.warmup = 1;
+    plan.min_samples = 6;
+    plan.timeout = {context.full() ? 12.0 : 2.8};
+    std::vector<measure::Task> tasks;
+    for (Way& way : ways) tasks.push_back({.name = way.name, .run = [&way] { return way.run(); }});
+    RL_ASSIGN(const measure::GroupResult group, measure::run_group(plan, tasks));
+
+    const double tokens = static_cast<double>(point.number("inputs") * point.number("tokens"));
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+      record::Metric time = group.times[i];
+      time.timing = record::Timing::end_to_end;
+      record::Row row{.axes = point.values(), .metrics = {time}, .path = ways[i].engine().path()};
+      row.axes.insert(row.axes.begin(), {"way", ways[i].name});
+      row.metrics.push_back(measure::rate_of(time, "prefill_throughput", "tok/s", tokens));
+      for (record::Metric& latency : ways[i].latencies(time, context.seed)) row.metrics.push_back(std::move(latency));
+      row.metrics.push_back({.name = "memory_beyond_weights",
+                             .unit = "B",
+                             .better = record::Better::lower,
+                             .value = static_cast<double>(ways[i].memory().count),
+                             .statistic = "count"});
+      row.validity.warnings = measure::warnings_of(plan, time);
+      row.note = ways[i].note + "; " + gate;
+      record.rows.push_back(std::move(row));
+    }
+    record::Comparison with_batch = group.compare(kBatch, kWorkers);
+    points_.push_back({.workers = estimate(group.comparisons[kWorkers - 1]),
+                       .batch = estimate(group.comparisons[kBatch - 1]),
+                       .workers_over_batch = estimate(with_batch)});
+    for (record::Comparison comparison : {group.comparisons[0], group.comparisons[1], with_batch}) {
+      comparison.baseline += ", " + point.label();
+      comparison.candidate += ", " + point.label();
+      record.comparisons.push_back(std::move(comparison));
+    }
+    return ok();
+  }
+
+  Status conclude(lab::Context&, record::Experiment& record) override {
+    std::vector<Estimate> workers, batch, over_batch;
+    for (const Measured& point : points_) {
+      workers.push_back(point.workers);
+      batch.push_back(point.batch);
+      over_batch.push_back(point.workers_over_batch);
+    }
+    const auto speed = lab::geometric_mean(workers), batched = lab::geometric_mean(batch),
+               against = lab::geometric_mean(over_batch);
+    lab::conclude_hypothesis(record, "streams.speed", speed, "no valid point");
+    lab::conclude_hypothesis(record, "streams.batch", against, "no valid point");
+    record.outcome = lab::overall(record);
+    if (!speed) {
+      record.measured = "no valid point";
+      record.meaning = "Nothing was measured: see the reasons of the rows.";
+      return ok();
+    }
+    record.measured =
+        fmt::format("{}x; one batch {}x", format_significant(speed->value), format_significant(batched->value));
+    record.meaning = fmt::format(
+        "Workers side by side give {} times the throughput of one input after the other (95% interval {} to {}), one "
+        "batch {} times ({} to {}).",
+        format_significant(speed->value), format_significant(speed->interval.low),
+        format_significant(speed->interval.high), format_significant(batched->value),
+        format_significant(batched->interval.low), format_significant(batched->interval.high));
+    record.advice = advice(*speed, *batched, *against);
+    const std::vector<std::pair<std::string, std::string>> where = first_point(record);
+    record.charts.push_back({.title = "Throughput of all inputs",
+                             .x = "workers",
+                             .y = "prefill_throughput",
+                             .series = "way",
+                             .where = where,
+                             .bars = true});
+    record.charts.push_back({.title = "When the first input is done",
+                             .x = "workers",
+                             .y = "latency_first",
+                             .series = "way",
+                             .where = where,
+                             .bars = true});
+    record.charts.push_back({.title = "When the mean input is done",
+                             .x = "workers",
+                             .y = "latency_mean",
+                             .series = "way",
+                             .where = where,
+                             .bars = true});
+    record.notes.push_back(
+        "Every way computes each prompt from an empty cache to its first token. Latencies count from the moment at "
+        "which all inputs are there; starting the workers' threads is part of the time.");
+    return ok();
+  }
+
+ private:
+  static constexpr std::size_t kWorkers = 1, kBatch = 2;  // of the ways; 0: one after the other
+  struct Measured {
+    Estimate workers, batch;      // time of one after the other over theirs
+    Estimate workers_over_batch;  // time of the batch over the workers'
+  };
+
+  static Estimate estimate(const record::Comparison& comparison) { return {comparison.ratio, comparison.ci95}; }
+
+  static Result<std::vector<Way>> make_ways(lab::Context& context, const lab::Point& point) {
+    const std::int64_t inputs = point.number("inputs"), tokens = point.number("tokens");
+    const int workers = static_cast<int>(point.number("workers"));
+    std::vector<std::vector<TokenId>> prompts;
+    for (std::int64_t i = 0; i < inputs; ++i)
+      prompts.push_back(
+          lab::random_ids(tokens, context.model.config.vocab, context.seed, static_cast<std::uint64_t>(i)));
+
+    engine::EngineOptions one{.max_context = tokens + kGateTokens,
+                              .max_seqs = 1,
+                              .step_tokens = std::min(tokens, kMostStepTokens),
+                              .prefix_reuse = false};
+    engine::EngineOptions all = one;
+    all.max_seqs = inputs;
+    all.step_tokens = std::clamp(inputs * tokens, inputs, std::max(inputs, kMostStepTokens));
+    std::vector<Way> ways;
+    ways.emplace_back("sequential", prompts).note =
+        fmt::format("one engine, {} threads", context.backend.device->info().compute_units);
+    RL_ASSIGN(auto first, engine::Engine::make(context.model, context.backend, context.memory, one));
+    const engine::Engine& weights = *first;
+    ways[0].add(std::move(first));
+
+    Way& side_by_side = ways.emplace_back("workers", prompts);
+    for (int w = 0; w < workers; ++w) {
+      RL_ASSIGN(auto share, context.backend.device->make_share(w, workers));
+      ops::Backend backend = context.backend;
+      backend.device = share.get();
+      side_by_side.note +=
+          fmt::format("{}{}", w == 0 ? "threads of the workers: " : " + ", share->info().compute_units);
+      RL_ASSIGN(auto engine, engine::Engine::make_beside(weights, backend, context.memory, one));
+      side_by_side.add(std::move(engine), std::move(share));
+    }
+
+    Way& batch = ways.emplace_back("batch", prompts);
+    const std::int64_t steps = (inputs * tokens + all.step_tokens - 1) / all.step_tokens;
+    batch.note = steps == 1 ? fmt::format("all inputs in one step of {} tokens", inputs * tokens)
+                            : fmt::format("all inputs in {} steps of at most {} tokens", steps, all.step_tokens);
+    RL_ASSIGN(auto engine, engine::Engine::make_beside(weights, context.backend, context.memory, all));
+    batch.add(std::move(engine));
+    return ways;
+  }
+
+  // The gate: every way generates the same tokens from every input where the variants promise that a row's bits do not
+  // depend on its batch. Where they do not, the batch may differ, and the note says by how much; workers may never:
+  // their steps have the shapes of one after the other.
+  static Result<std::string> compare_tokens(std::vector<Way>& ways) {
+    std::vector<Tokens> tokens;
+    bool invariant = true;
+    for (Way& way : ways) {
+      RL_ASSIGN(Tokens generated, way.generate(kGateTokens));
+      tokens.push_back(std::move(generated));
+      invariant = invariant && way.batch_invariant();
+    }
+    std::size_t batch_differs = 0;
+    for (std::size_t w = 1; w < ways.size(); ++w)
+      for (std::size_t i = 0; i < tokens[0].size(); ++i) {
+        if (tokens[w][i] == tokens[0][i]) continue;
+        if (w == kBatch && !invariant) {
+          ++batch_differs;
+          continue;
+        }
+        return Error{
+            .kind = ErrorKind::internal,
+            .what = fmt::format("{} generates other tokens from input {} than one after the other", ways[w].name, i),
+            .rule = "streams.gate",
+            .expected = fmt::format("{}", fmt::join(tokens[0][i], " ")),
+            .found = fmt::format("{}", fmt::join(tokens[w][i], " "))};
+      }
+    if (invariant) return fmt::format("all ways generate the same {} tokens from each input", kGateTokens);
+    return fmt::format("the variants do not promise equal output in a batch: {} of {} inputs differ there",
+                       batch_differs, tokens[0].size());
+  }
+
+  static std::string advice(const Estimate& workers, const Estimate& batch, const Estimate& against) {
+    if (against.interval.high < 1)
+      return batch.interval.low > 1
+                 ? "Batch: one batch beats workers side by side, and one input after the other."
+                 : "Batch rather than split the processors, though it is not surely faster than one after the other.";
+    if (against.interval.low > 1)
+      return workers.interval.low > 1
+                 ? "Workers side by side win here: split the processors where inputs are alike and all there."
+                 : "Work on one input after the other: neither workers nor a batch are surely faster.";
+    if (workers.interval.low > 1 || batch.interval.low > 1)
+      return "Workers and one batch are not surely different here: batch, which needs one engine and takes what comes.";
+    return "Work on one input after the other: neither workers nor a batch are surely faster.";
+  }
+
+  // Charts are drawn over the workers, at the first point's other values.
+  static std::vector<std::pair<std::string, std::string>> first_point(const record::Experiment& record) {
+    std::vector<std::pair<std::string, std::string>> where;
+    for (const record::Row& row : record.rows) {
+      if (!row.validity.valid) continue;
+      for (const auto& [axis, value] : row.axes)
+        if (axis != "way" && axis != "workers") where.emplace_back(axis, value);
+      break;
+    }
+    return where;
+  }
+
+  std::vector<Measured> points_;
+};
+
+}  // namespace
+
+lab::Entry streams() {
+  return {.info = streams_info(),
+          .make = []() -> std::unique_ptr<lab::Experiment> { return std::make_unique<StreamsExperiment>(); }};
+}
+
+}  // namespace rl::experiments

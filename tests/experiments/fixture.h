@@ -1,0 +1,34 @@
+#pragma once
+// The demo model on two threads of the CPU backend, and a run of one experiment at chosen axes.
+
+#include "check/result.h"
+#include "cpu/fast/cpu_device.h"
+#include "cpu/fast/probes.h"
+#include "cpu/ref/ref.h"
+#include "experiments/list.h"
+#include "lab/conclude.h"
+#include "lab/runner.h"
+
+namespace rl::experiments {
+
+class ExperimentsTest : public testing::Test {
+ protected:
+  ExperimentsTest() {
+    auto found = model::find_model("demo");
+    RL_CHECK(found.has_value());
+    model_ = std::move(*found);
+  }
+  Result<record::Experiment> run(const char* id, lab::AxisOverrides axes) {
+    lab::Context context{
+        .backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_, .axes = std::move(axes)};
+    return lab::run_experiment(*find(id), context);
+  }
+
+  std::unique_ptr<Device> device_ = cpu::make_device({.threads = 2, .isa_limit = {}});
+  ops::Backend backend_{.name = "cpu", .device = device_.get(), .catalog = cpu::catalog(), .probes = cpu::probes()};
+  ops::Oracle oracle_{.check_attention = cpu::ref::check_attention};
+  CountingResource memory_{device_->memory()};
+  model::ModelSource model_;
+};
+
+}  // namespace rl::experiments

@@ -1,0 +1,70 @@
+// The experiment on streams at sizes that take moments, and with a planted fault.
+
+#include "experiments/fixture.h"
+
+namespace rl::experiments {
+namespace {
+
+using record::Outcome;
+using record::State;
+
+TEST_F(ExperimentsTest, StreamsTimesThreeWaysThatGiveTheSameTokens) {
+  ASSERT_VALUE(const record::Experiment record, run("streams", {{"inputs", {"5"}}, {"tokens", {"24"}}}));
+  EXPECT_EQ(record.state, State::done);
+  ASSERT_EQ(record.rows.size(), 3u);
+  const char* const kWays[] = {"sequential", "workers", "batch"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const record::Row& row = record.rows[i];
+    EXPECT_TRUE(row.validity.valid);
+    EXPECT_EQ(*lab::find_axis(row, "way"), kWays[i]);
+    EXPECT_THAT(row.note, testing::HasSubstr("the same 8 tokens"));
+    const record::Metric &time = *lab::find_metric(row, "time"), &first = *lab::find_metric(row, "latency_first"),
+                         &last = *lab::find_metric(row, "latency_last");
+    EXPECT_EQ(first.samples.size(), time.samples.size());
+    for (std::size_t s = 0; s < time.samples.size(); ++s) {
+      EXPECT_GT(first.samples[s], 0);
+      EXPECT_LE(first.samples[s], last.samples[s]);
+      EXPECT_LE(last.samples[s], time.samples[s]) << "nothing is done after the end";
+    }
+  }
+  EXPECT_THAT(record.rows[2].note, testing::HasSubstr("in one step of 120 tokens"));
+  EXPECT_EQ(record.comparisons.size(), 3u);
+  for (const record::Hypothesis& hypothesis : record.hypotheses) EXPECT_TRUE(hypothesis.measured) << hypothesis.id;
+  EXPECT_EQ(memory_.live().count, 0) << "everything is given back";
+}
+
+TEST_F(ExperimentsTest, StreamsSaysWhenThereAreTooFewProcessors) {
+  ASSERT_VALUE(const record::Experiment many,
+               run("streams", {{"inputs", {"2"}}, {"tokens", {"8"}}, {"workers", {"3"}}}));
+  EXPECT_TRUE(many.rows.empty());
+  EXPECT_THAT(many.notes, testing::Contains(testing::HasSubstr("workers 3 was not measured: 2 processors")));
+  EXPECT_EQ(many.outcome, Outcome::inconclusive);
+  const auto single = cpu::make_device({.threads = 1});
+  backend_.device = single.get();
+  ASSERT_VALUE(const record::Experiment one, run("streams", {}));
+  EXPECT_EQ(one.state, State::skipped);
+  EXPECT_FALSE(one.remedy.empty());
+}
+
+// Argmax as it is, but the last row of a batch of several gets another token.
+Status batch_dependent_sample(const ops::SampleArgs& args, void* workspace, Stream& stream) {
+  RL_TRY(cpu::catalog().sample.front().launch(args, workspace, stream));
+  const std::int64_t rows = args.logits.shape[0];
+  auto* drawn = static_cast<std::int32_t*>(args.out.data);
+  if (rows > 1) drawn[rows - 1] = (drawn[rows - 1] + 1) % 256;
+  return ok();
+}
+
+TEST_F(ExperimentsTest, ABatchThatChangesTokensIsNotTimed) {
+  std::vector<ops::Variant<ops::SampleArgs>> variants(cpu::catalog().sample.begin(), cpu::catalog().sample.end());
+  for (auto& variant : variants) variant.launch = batch_dependent_sample;
+  backend_.catalog.sample = variants;
+  ASSERT_VALUE(const record::Experiment record, run("streams", {{"inputs", {"3"}}, {"tokens", {"8"}}}));
+  ASSERT_EQ(record.rows.size(), 1u);
+  EXPECT_FALSE(record.rows[0].validity.valid);
+  EXPECT_THAT(record.rows[0].validity.reasons[0], testing::HasSubstr("batch generates other tokens"));
+  EXPECT_TRUE(record.comparisons.empty());
+}
+
+}  // namespace
+}  // namespace rl::experiments
