@@ -205,12 +205,19 @@ Verb add_logits(CLI::App& root, LogitsOptions& options, DeviceOptions& device, s
 }
 
 Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
-  CLI::App* app = root.add_subcommand("quality", "perplexity of a text");
+  CLI::App* app = root.add_subcommand("quality", "perplexity of a text, and what formats cost beside a baseline");
   add_model(app, options.model, save);
   add_device(app, options.device);
   app->add_option("--text", options.text, "UTF-8 text; default: the demo model's held-out text")->type_name("FILE");
   app->add_option("--window", options.window, "tokens of a window, the begin token included")->capture_default_str();
+  app->add_option("--tokens", options.tokens, "tokens to score at most; 0: the whole text")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  app->add_option("--formats", options.formats, "compare these with the baseline: --formats fp32,bf16")
+      ->delimiter(',')
+      ->type_name("NAMES");
+  app->add_option("--baseline", options.baseline, "the format that others are compared with")->capture_default_str();
   app->add_flag("--json", options.json, "one JSON object on standard output");
   return {app, [&] { return done(cmd_quality(options, stdout)); }, &options.model};
 }

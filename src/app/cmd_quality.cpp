@@ -1,67 +1,168 @@
 #include "app/cmd_quality.h"
 
+#include <nlohmann/json.hpp>
+
 #include "app/open_model.h"
-#include "base/json_text.h"
-#include "engine/prompt.h"
-#include "model/embedded_demo.h"
-#include "model/model.h"
+#include "quality/assess.h"
 #include "quality/perplexity.h"
 #include "telemetry/host.h"
 
 namespace rl::app {
 namespace {
 
-constexpr std::int64_t kMaxTextBytes = std::int64_t{256} << 20;
+using nlohmann::json;
 
-Result<FileView> read_text(const QualityOptions& options) {
-  if (options.text.empty()) return model::embedded_demo_files()->open("eval.txt");
-  return read_file(options.text, kMaxTextBytes);
+constexpr std::int64_t kFewTokens = 8192;  // below, the standard errors are wide: said to the reader
+
+Result<std::unique_ptr<engine::Engine>> make_engine(const model::ModelSource& source, const OpenBackend& open,
+                                                    const std::string& format, std::int64_t context,
+                                                    std::int64_t seqs) {
+  RL_ASSIGN(const engine::Precision precision, engine::precision_from(format));
+  return engine::Engine::make(source, open.backend, open.device->memory(),
+                              {.precision = precision,
+                               .max_context = std::min(context, source.config.max_positions),
+                               .max_seqs = seqs,
+                               .prefix_reuse = false});
 }
 
-}  // namespace
+// Doubles that JSON can hold: no NaN, no infinity.
+json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
-Status cmd_quality(const QualityOptions& options, std::FILE* out) {
-  if (options.precision != "bf16" && options.precision != "fp32")
-    return Error{.kind = ErrorKind::usage,
-                 .what = "unknown precision",
-                 .field = "--precision",
-                 .expected = "bf16 or fp32",
-                 .found = options.precision};
-  RL_ASSIGN(const OpenBackend open, open_backend(options.device));
-  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
-  if (source.synthetic)
-    return Error{.kind = ErrorKind::unsupported,
-                 .what = "the weights of " + source.name + " are random numbers: its quality would mean nothing",
-                 .hint = "give a trained model with -m"};
-  RL_ASSIGN(const model::Tokenizer tokenizer, model::Tokenizer::load(*source.files));
-  RL_ASSIGN(const engine::PromptEncoder encoder,
-            engine::PromptEncoder::make(tokenizer, source.files.get(), source.config));
-  RL_ASSIGN(const FileView text, read_text(options));
-  RL_ASSIGN(const std::vector<TokenId> ids, tokenizer.encode(text.text(), false));
+json to_json(const std::string& format, const quality::Assessment& a) {
+  const quality::Divergence& d = a.divergence;
+  json layers = json::array();
+  for (const quality::LayerError& layer : a.layers)
+    layers.push_back({{"layer", layer.layer}, {"relative_error", layer.relative}, {"snr_db", number(layer.snr_db())}});
+  return {{"format", format},
+          {"tokens", d.tokens},
+          {"mean_ppl_base", number(d.ppl_base.value)},
+          {"mean_ppl_base_se", number(d.ppl_base.se)},
+          {"mean_ppl_q", number(d.ppl.value)},
+          {"mean_ppl_q_se", number(d.ppl.se)},
+          {"mean_ln_ppl_ratio", number(d.ln_ppl_ratio.value)},
+          {"mean_ln_ppl_ratio_se", number(d.ln_ppl_ratio.se)},
+          {"mean_ppl_ratio", number(d.ppl_ratio.value)},
+          {"mean_ppl_ratio_se", number(d.ppl_ratio.se)},
+          {"mean_kld", number(d.kld.value)},
+          {"mean_kld_se", number(d.kld.se)},
+          {"max_kld", number(d.max_kld)},
+          {"p999_kld", number(d.p999_kld)},
+          {"p99_kld", number(d.p99_kld)},
+          {"p95_kld", number(d.p95_kld)},
+          {"p90_kld", number(d.p90_kld)},
+          {"median_kld", number(d.median_kld)},
+          {"min_kld", number(d.min_kld)},
+          {"mean_dp", number(d.dp.value)},
+          {"mean_dp_se", number(d.dp.se)},
+          {"rms_dp", number(d.rms_dp.value)},
+          {"rms_dp_se", number(d.rms_dp.se)},
+          {"same_top_p", number(d.same_top.value)},
+          {"same_top_p_se", number(d.same_top.se)},
+          {"outputs", a.consistency.outputs.size()},
+          {"identical_outputs", number(a.consistency.identical())},
+          {"mean_first_difference", number(a.consistency.first_difference())},
+          {"output_tokens", a.consistency.tokens},
+          {"layers", layers}};
+}
 
-  const engine::EngineOptions engine_options{
-      .precision = options.precision == "fp32" ? engine::Precision::f32 : engine::Precision::bf16,
-      .max_context = std::min(options.window, source.config.max_positions),
-      .max_seqs = 1};
-  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
-            engine::Engine::make(source, open.backend, open.device->memory(), engine_options));
-  // Where the tokenizer's template puts the begin token itself, the config names it.
-  const std::optional<TokenId> bos = encoder.bos() ? encoder.bos() : source.config.bos;
-  RL_ASSIGN(const quality::Perplexity result,
-            quality::perplexity(*engine, ids, {.window = options.window, .bos = bos, .progress = {}}));
+// "1.00021 ±0.00018", "8.7e-05 ±1.7e-06".
+std::string with_error(const quality::Mean& mean, bool scientific = false) {
+  return scientific ? fmt::format("{:.2e} ±{:.1e}", mean.value, mean.se)
+                    : fmt::format("{:.5f} ±{:.5f}", mean.value, mean.se);
+}
 
-  const std::string name = telemetry::scrub(source.name), file = telemetry::scrub(text.name());
+void print_table(std::FILE* out, const std::vector<std::pair<std::string, quality::Assessment>>& rows) {
+  constexpr const char* kRow = "{:<12}{:>18}{:>20}{:>14}{:>16}\n";
+  fmt::print(out, "\n");
+  fmt::print(out, fmt::runtime(kRow), "format", "perplexity ratio", "mean KLD", "99% KLD", "same top");
+  for (const auto& [format, a] : rows) {
+    const quality::Divergence& d = a.divergence;
+    fmt::print(out, fmt::runtime(kRow), format, with_error(d.ppl_ratio), with_error(d.kld, true),
+               fmt::format("{:.2e}", d.p99_kld), fmt::format("{:.2f}%", 100 * d.same_top.value));
+  }
+  fmt::print(out, "\n");
+  fmt::print(out, fmt::runtime(kRow), "format", "true token's p", "worst layer", "same outputs", "first differs");
+  for (const auto& [format, a] : rows) {
+    const auto worst = std::ranges::max_element(a.layers, {}, &quality::LayerError::relative);
+    fmt::print(out, fmt::runtime(kRow), format, fmt::format("rms change {:.2f}%", 100 * a.divergence.rms_dp.value),
+               worst->relative > 0 ? fmt::format("{}: {:.1f} dB", worst->layer, worst->snr_db()) : "none",
+               fmt::format("{:.0f}% of {}", 100 * a.consistency.identical(), a.consistency.outputs.size()),
+               fmt::format("{:.1f} of {}", a.consistency.first_difference(), a.consistency.tokens));
+  }
+}
+
+Status compare_formats(const QualityOptions& options, const OpenBackend& open, const model::ModelSource& source,
+                       const quality::Text& text, std::FILE* out) {
+  const quality::AssessPlan plan{.window = options.window, .tokens = options.tokens};
+  const auto make = [&](const std::string& format) {
+    return make_engine(source, open, format, quality::context_needed(plan), quality::seqs_needed(plan));
+  };
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> base, make(options.baseline));
+  std::vector<std::pair<std::string, quality::Assessment>> rows;
+  RL_ASSIGN(quality::Assessment floor, quality::assess(*base, *base, text, plan));
+  rows.emplace_back(options.baseline, std::move(floor));
+  for (const std::string& format : options.formats) {
+    if (format == options.baseline) continue;
+    RL_ASSIGN(const std::unique_ptr<engine::Engine> candidate, make(format));
+    RL_ASSIGN(quality::Assessment assessment, quality::assess(*base, *candidate, text, plan));
+    rows.emplace_back(format, std::move(assessment));
+  }
+
+  const std::string name = telemetry::scrub(source.name), file = telemetry::scrub(text.name);
+  const quality::Divergence& d = rows.front().second.divergence;
   if (options.json) {
-    fmt::print(out,
-               "{{\"model\": {}, \"text\": {}, \"precision\": {}, \"window\": {}, \"tokens\": {}, \"mean_nll\": {}, "
-               "\"mean_ppl\": {}, \"mean_ppl_se\": {}}}\n",
-               json_string(name), json_string(file), json_string(options.precision), options.window, result.tokens,
-               result.mean_nll(), result.ppl(), result.standard_error());
+    json formats = json::array();
+    for (const auto& [format, assessment] : rows) formats.push_back(to_json(format, assessment));
+    const json all = {
+        {"model", name},      {"text", file},      {"window", options.window}, {"baseline", options.baseline},
+        {"tokens", d.tokens}, {"formats", formats}};
+    fmt::print(out, "{}\n", all.dump(2));
+    return ok();
+  }
+  fmt::print(out, "{} in {}: perplexity {}\n{} tokens of {}, windows of {}; every format beside it, in lockstep\n",
+             name, options.baseline, with_error(d.ppl_base), d.tokens, file, options.window);
+  print_table(out, rows);
+  fmt::print(out, "\nThe first row is the baseline against itself: the noise floor of every column.\n");
+  if (d.tokens < kFewTokens)
+    fmt::print(out, "Only {} tokens were scored (8,192 is a fair number): the errors say how far to trust this.\n",
+               d.tokens);
+  return ok();
+}
+
+Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, const model::ModelSource& source,
+                        const quality::Text& text, std::FILE* out) {
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
+            make_engine(source, open, options.precision, options.window, 1));
+  std::span<const TokenId> ids = text.ids;
+  if (options.tokens > 0) ids = ids.first(std::min(ids.size(), static_cast<std::size_t>(options.tokens)));
+  RL_ASSIGN(const quality::Perplexity result,
+            quality::perplexity(*engine, ids, {.window = options.window, .bos = text.bos, .progress = {}}));
+  const std::string name = telemetry::scrub(source.name), file = telemetry::scrub(text.name);
+  if (options.json) {
+    const json all = {{"model", name},
+                      {"text", file},
+                      {"precision", options.precision},
+                      {"window", options.window},
+                      {"tokens", result.tokens},
+                      {"mean_nll", result.mean_nll()},
+                      {"mean_ppl", result.ppl()},
+                      {"mean_ppl_se", number(result.standard_error())}};
+    fmt::print(out, "{}\n", all.dump());
     return ok();
   }
   fmt::print(out, "perplexity {:.5f} +/- {:.5f}\n{} tokens of {}, windows of {}, {} in {}\n", result.ppl(),
              result.standard_error(), result.tokens, file, options.window, name, options.precision);
   return ok();
+}
+
+}  // namespace
+
+Status cmd_quality(const QualityOptions& options, std::FILE* out) {
+  RL_ASSIGN(const OpenBackend open, open_backend(options.device));
+  RL_ASSIGN(const model::ModelSource source, open_model(options.model));
+  RL_ASSIGN(const quality::Text text, quality::read_text(source, options.text));
+  return options.formats.empty() ? perplexity_alone(options, open, source, text, out)
+                                 : compare_formats(options, open, source, text, out);
 }
 
 }  // namespace rl::app

@@ -1,9 +1,10 @@
 #pragma once
-// `redline quality`: perplexity of a text under a model.
+// `redline quality`: perplexity of a text under a model, and what formats cost beside a baseline.
 
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "app/wiring.h"
 #include "base/result.h"
@@ -13,9 +14,12 @@ namespace rl::app {
 struct QualityOptions {
   std::string model;
   DeviceOptions device;
-  std::string text;            // a file; empty: the demo model's held-out text
-  std::int64_t window = 1024;  // tokens of a window, the begin token included
-  std::string precision = "bf16";
+  std::string text;                  // a file; empty: the demo model's held-out text
+  std::int64_t window = 1024;        // tokens of a window, the begin token included
+  std::int64_t tokens = 0;           // scored at most; 0: the whole text
+  std::string precision = "bf16";    // without formats: the perplexity at this precision
+  std::vector<std::string> formats;  // each is compared with the baseline
+  std::string baseline = "bf16";
   bool json = false;
 };
 

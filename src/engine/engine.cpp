@@ -268,6 +268,44 @@ Status Engine::score(std::span<const TokenId> ids,
   return status;
 }
 
+Status Engine::residuals(std::span<const TokenId> ids,
+                         const std::function<Status(int layer, const TensorRef& hidden)>& sink) {
+  Impl& self = *impl_;
+  RL_CHECK_MSG(idle(), "residuals() needs an idle engine");
+  const auto n = static_cast<std::int64_t>(ids.size());
+  const std::int64_t most = std::min(self.setup.limits.context, self.setup.limits.tokens);
+  if (n < 1 || n > most)
+    return Error{.kind = ErrorKind::invalid_input,
+                 .what = "the sequence is not of a length that one step takes",
+                 .rule = "residuals.length",
+                 .expected = fmt::format("1 to {} tokens", most),
+                 .found = fmt::format("{} tokens", n)};
+  RL_TRY(self.check_ids(ids));
+
+  Sequence sequence;
+  sequence.tokens.assign(ids.begin(), ids.end());
+  RL_CHECK(self.pages.extend(sequence.pages, n));
+  const auto trace = [&]() -> Status {
+    const Chunk chunk{.sequence = &sequence, .first = 0, .count = n, .samples = false};
+    RL_ASSIGN(const StepPlan* plan, self.plan_for(step_shape(n, 1, 0, true)));
+    self.inputs.write({&chunk, 1}, plan->bucket);
+    RL_TRY(self.inputs.copy_to_device(*self.stream));
+    const void* residual = self.memory.values[static_cast<std::size_t>(self.forward.sites.front().out)];
+    std::vector<float> host(static_cast<std::size_t>(n * self.config.hidden));
+    for (std::size_t i = 0; i < plan->ops.size(); ++i) {
+      RL_TRY(plan->ops[i].launch(*self.stream));
+      if (i + 1 < plan->ops.size() && plan->ops[i + 1].layer == plan->ops[i].layer) continue;
+      RL_TRY(self.stream->copy_to_host(host.data(), residual, {std::ssize(host) * 4}));
+      RL_TRY(self.stream->synchronize());
+      RL_TRY(sink(plan->ops[i].layer, tensor(host.data(), {n, self.config.hidden})));
+    }
+    return ok();
+  };
+  Status status = trace();
+  self.pages.release(sequence.pages);
+  return status;
+}
+
 const model::ModelConfig& Engine::config() const { return impl_->config; }
 const EngineOptions& Engine::options() const { return impl_->setup.options; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->setup.plan; }

@@ -72,6 +72,11 @@ class Engine {
   Status score(std::span<const TokenId> ids,
                const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink);
 
+  // The residual stream of one sequence, from an empty cache: calls sink(layer, hidden f32 [n, hidden] in host memory)
+  // for the embedding (layer -1) and after each layer. The engine must be idle. Errors: invalid_input (ids, more than
+  // options().step_tokens of them), the sink's, device faults.
+  Status residuals(std::span<const TokenId> ids, const std::function<Status(int layer, const TensorRef& hidden)>& sink);
+
   const model::ModelConfig& config() const;
   const EngineOptions& options() const;  // with defaults filled in
   const MemoryPlan& memory_plan() const;

@@ -4,6 +4,7 @@
 
 #include "check/result.h"
 #include "e2e/program.h"
+#include "model/json.h"
 
 namespace rl::e2e {
 namespace {
@@ -61,6 +62,29 @@ TEST(Cli, QualityOfRandomWeightsIsRefusedWithTheReason) {
   const Finished finished = redline({"quality", "-m", "synthetic:llama-3-8b"});
   EXPECT_EQ(finished.status, 11);
   EXPECT_THAT(finished.err, HasSubstr("random"));
+}
+
+TEST(Cli, QualityPutsFormatsBesideTheBaseline) {
+  const Finished text = redline({"quality", "--formats", "fp32", "--tokens", "500", "--window", "128"});
+  ASSERT_EQ(text.status, 0) << text.err;
+  for (const char* word : {"demo in bf16", "500 tokens", "noise floor", "mean KLD", "Only 500 tokens"})
+    EXPECT_THAT(text.out, HasSubstr(word));
+  const Finished json = redline({"quality", "--formats", "fp32", "--tokens", "500", "--window", "128", "--json"});
+  ASSERT_EQ(json.status, 0) << json.err;
+  const auto answer = model::json::Document::parse("answer", json.out, 0);
+  ASSERT_OK(answer);
+  const auto formats = answer->root().find("formats");
+  ASSERT_EQ(formats->size(), 2u);
+  std::vector<double> kld;
+  for (const auto& [key, format] : formats->items()) {
+    kld.push_back(format.find("mean_kld")->number().value());
+    EXPECT_EQ(format.find("tokens")->integer().value(), 500);
+    EXPECT_GT(format.find("same_top_p")->number().value(), 0.9);
+  }
+  EXPECT_EQ(kld[0], 0) << "the baseline against itself";
+  EXPECT_GT(kld[1], 0);
+  EXPECT_LT(kld[1], 1e-3);
+  EXPECT_EQ(redline({"quality", "--formats", "fp7"}).status, 4);
 }
 
 TEST(Cli, GenerateStreamsTextAndSaysWhatItCost) {

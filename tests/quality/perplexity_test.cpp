@@ -27,7 +27,7 @@ struct DemoText : testing::Test {
     ASSERT_VALUE(const FileView text, files->open("eval.txt"));
     ASSERT_VALUE(ids, tokenizer.encode(text.text(), false));
   }
-  Result<Perplexity> score(const EngineOptions& options, std::int64_t tokens, const PerplexityOptions& how) {
+  Result<Perplexity> score(const EngineOptions& options, std::int64_t tokens, const Windowing& how) {
     RL_ASSIGN(const auto engine, engine::make_engine("demo", *backend, options));
     return perplexity(*engine, std::span(ids).first(static_cast<std::size_t>(tokens)), how);
   }
@@ -43,7 +43,7 @@ TEST_F(DemoText, PerplexityOfTheHeldOutTextIsTheReferences) {
 }
 
 TEST_F(DemoText, Bf16CostsLittle) {
-  const PerplexityOptions how{.window = 512, .bos = 0};
+  const Windowing how{.window = 512, .bos = 0};
   ASSERT_VALUE(const Perplexity exact,
                score({.precision = Precision::f32, .max_context = 512, .max_seqs = 1}, 4000, how));
   ASSERT_VALUE(const Perplexity rounded,
