@@ -51,13 +51,13 @@ class BaselineExperiment final : public lab::Experiment {
     if (prefill) {
       const double flops_per_token = lab::prefill_flops(context.model.config, tokens) / static_cast<double>(tokens);
       if (const auto peak = context.ceiling("matrix_rate_bf16"))
-        row.metrics.push_back(scaled(rate, "share_of_matrix_rate", "1", flops_per_token / peak->value));
+        row.metrics.push_back(measure::scaled(rate, "share_of_matrix_rate", "1", flops_per_token / peak->value));
     } else {
       const double bytes =
           static_cast<double>(engine_->weight_bytes_per_token().count + tokens * engine_->kv_bytes_per_token().count);
-      row.metrics.push_back(scaled(rate, "read_rate", "B/s", bytes));
+      row.metrics.push_back(measure::scaled(rate, "read_rate", "B/s", bytes));
       if (const auto peak = context.ceiling("read_bandwidth"))
-        row.metrics.push_back(scaled(rate, "share_of_read_bandwidth", "1", bytes / peak->value));
+        row.metrics.push_back(measure::scaled(rate, "share_of_read_bandwidth", "1", bytes / peak->value));
     }
     record.rows.push_back(std::move(row));
     return ok();
@@ -140,16 +140,6 @@ class BaselineExperiment final : public lab::Experiment {
       if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;
     RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory, options));
     return ok();
-  }
-
-  // A rate times a constant: every sample, the value and the interval.
-  static record::Metric scaled(record::Metric metric, std::string name, std::string unit, double factor) {
-    metric.name = std::move(name);
-    metric.unit = std::move(unit);
-    metric.value *= factor;
-    for (double& sample : metric.samples) sample *= factor;
-    if (metric.ci95) metric.ci95 = {metric.ci95->low * factor, metric.ci95->high * factor};
-    return metric;
   }
 
   std::unique_ptr<engine::Engine> engine_;

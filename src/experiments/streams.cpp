@@ -100,18 +100,16 @@ class Way {
   }
 
   // Latencies of the samples that were timed: the runs after the warm-up.
-  std::vector<record::Metric> latencies(const record::Metric& time, std::uint64_t seed) const {
+  std::vector<record::Metric> latencies(const record::Metric& time) const {
     std::vector<record::Metric> metrics;
     for (const auto& [title, all] :
          {std::pair{"latency_first", &first_}, {"latency_mean", &mean_}, {"latency_last", &last_}}) {
       record::Metric metric{.name = title, .unit = "s", .better = record::Better::lower, .timing = time.timing};
+      metric.seed = time.seed;
       metric.stop = time.stop;
       metric.warmup = time.warmup;
       metric.samples.assign(all->end() - std::ssize(time.samples), all->end());
-      metric.value = measure::median(metric.samples);
-      if (metric.samples.size() >= 2) metric.ci95 = measure::median_ci95(metric.samples, seed);
-      metric.noise = measure::relative_noise(metric.samples);
-      metric.outliers = measure::count_outliers(metric.samples);
+      measure::summarise(metric);
       metrics.push_back(std::move(metric));
     }
     return metrics;
@@ -203,7 +201,7 @@ class StreamsExperiment final : public lab::Experiment {
       record::Row row{.axes = point.values(), .metrics = {time}, .path = ways[i].engine().path()};
       row.axes.insert(row.axes.begin(), {"way", ways[i].name});
       row.metrics.push_back(measure::rate_of(time, "prefill_throughput", "tok/s", tokens));
-      for (record::Metric& latency : ways[i].latencies(time, context.seed)) row.metrics.push_back(std::move(latency));
+      for (record::Metric& latency : ways[i].latencies(time)) row.metrics.push_back(std::move(latency));
       row.metrics.push_back({.name = "memory_beyond_weights",
                              .unit = "B",
                              .better = record::Better::lower,

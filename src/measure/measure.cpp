@@ -114,13 +114,6 @@ class StopRule {
 
 double half_width(const record::Interval& interval) { return 0.5 * (interval.high - interval.low); }
 
-void summarise(record::Metric& metric, std::uint64_t seed) {
-  metric.value = median(metric.samples);
-  if (metric.samples.size() >= 2) metric.ci95 = median_ci95(metric.samples, seed);
-  metric.noise = relative_noise(metric.samples);
-  metric.outliers = count_outliers(metric.samples);
-}
-
 bool within_target(const Plan& plan, const std::vector<double>& samples) {
   // NaN compares false: goes on.
   return half_width(median_ci95(samples, plan.seed, 1)) <= plan.target * std::abs(median(samples));
@@ -132,7 +125,8 @@ record::Metric time_metric(const Plan& plan, const Sampler& sampler) {
           .better = record::Better::lower,
           .timing = plan.timing,
           .warmup = sampler.warmup(),
-          .inner = sampler.inner()};
+          .inner = sampler.inner(),
+          .seed = plan.seed};
 }
 
 // The ratio is known as well as asked for, and what it says is clear; or it is known so well that more samples would
@@ -158,7 +152,7 @@ Result<record::Metric> run(const Plan& plan, const Task& task, Timer& timer) {
     metric.stop = rule.after(static_cast<int>(metric.samples.size()), sampled,
                              [&] { return within_target(plan, metric.samples); });
   }
-  summarise(metric, plan.seed);
+  summarise(metric);
   return metric;
 }
 
@@ -203,7 +197,7 @@ Result<GroupResult> run_group(const Plan& plan, std::span<const Task> tasks, Tim
   compare();
   for (record::Metric& metric : result.times) {
     metric.stop = stop;
-    summarise(metric, plan.seed);
+    summarise(metric);
   }
   return result;
 }
@@ -216,7 +210,7 @@ Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b, Time
 
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,
                                   const std::function<Result<double>()>& sample, Timer& timer) {
-  record::Metric metric{.name = std::move(name), .unit = std::move(unit), .better = better, .timing = plan.timing};
+  record::Metric metric{.name = std::move(name), .unit = std::move(unit), .better = better, .timing = plan.timing, .seed = plan.seed};
   Seconds start = timer.now();
   for (Seconds elapsed; metric.warmup < plan.warmup || elapsed < plan.warmup_time; elapsed = timer.now() - start) {
     if (metric.warmup > 0 && (elapsed >= plan.timeout || metric.warmup >= kMostRepetitions)) break;
@@ -236,7 +230,7 @@ Result<record::Metric> run_values(const Plan& plan, std::string name, std::strin
     metric.stop = rule.after(static_cast<int>(metric.samples.size()), timer.now() - start,
                              [&] { return within_target(plan, metric.samples); });
   }
-  summarise(metric, plan.seed);
+  summarise(metric);
   return metric;
 }
 
@@ -259,22 +253,6 @@ Result<record::Metric> run_values(const Plan& plan, std::string name, std::strin
                                   const std::function<Result<double>()>& sample) {
   MonotonicTimer timer;
   return run_values(plan, std::move(name), std::move(unit), better, sample, timer);
-}
-
-record::Metric rate_of(const record::Metric& time, std::string name, std::string unit, double amount) {
-  record::Metric rate = time;
-  rate.name = std::move(name);
-  rate.unit = std::move(unit);
-  rate.better = record::Better::higher;
-  rate.value = amount / time.value;
-  // An interval that reaches down to no time at all has no upper bound as a rate.
-  if (time.ci95)
-    rate.ci95 = {amount / time.ci95->high,
-                 time.ci95->low > 0 ? amount / time.ci95->low : std::numeric_limits<double>::infinity()};
-  for (double& sample : rate.samples) sample = amount / sample;
-  rate.noise = relative_noise(rate.samples);
-  rate.outliers = count_outliers(rate.samples);
-  return rate;
 }
 
 std::vector<std::string> warnings_of(const Plan& plan, const record::Metric& metric) {

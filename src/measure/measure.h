@@ -66,9 +66,16 @@ Result<GroupResult> run_group(const Plan& plan, std::span<const Task> tasks);  /
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,
                                   const std::function<Result<double>()>& sample);
 
-// A derived metric keeps the samples: every sample s becomes amount / s. Value and interval follow the same way, so
-// that rate * time = amount holds for what is shown.
+// Sets value, interval, noise and outliers from the samples, the statistic and the seed: the one place where they come
+// from, so that whoever has the record can compute them anew, to the bit. Knows the statistics "median" and "inverse
+// median" (rates: 1 / the median of 1 / sample, so that it is the rate of the median time) and changes nothing of a
+// metric without samples. False for samples of a statistic that it does not know.
+bool summarise(record::Metric& metric);
+
+// Derived metrics keep the samples and are summarised anew. rate_of: every sample s becomes amount / s, so that rate *
+// time = amount holds for what is shown. scaled: every sample s becomes s * factor. There must be samples.
 record::Metric rate_of(const record::Metric& time, std::string name, std::string unit, double amount);
+record::Metric scaled(const record::Metric& metric, std::string name, std::string unit, double factor);
 
 // What a reader of the metric should know, for Validity::warnings: sampling ended before the interval was within the
 // target, few samples, many outliers, a trend over the run. Empty if there is nothing.

@@ -27,6 +27,7 @@ void fields(Io& io, Metric& v) {
   io("inner", v.inner);
   io("discarded", v.discarded);
   io("outliers", v.outliers);
+  io("seed", v.seed);
   io("samples", v.samples);
 }
 

@@ -10,7 +10,7 @@
 
 namespace rl::record {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 struct Interval {
   double low = 0, high = 0;
@@ -28,7 +28,9 @@ struct Metric {
   std::string unit;
   Better better = Better::neither;
   double value = 0;                  // the statistic of the samples; a counted quantity's value
-  std::string statistic = "median";  // "median", "count", "fit", ...
+  // "median"; "inverse median" (1 / median of 1 / sample: rates); "count", "fit", "p99" ... measure::summarise knows
+  // what follows from samples.
+  std::string statistic = "median";
   std::optional<Interval> ci95;      // absent for counted quantities
   std::optional<double> noise;       // relative standard deviation; absent below 5 samples
   Timing timing = Timing::none;
@@ -37,6 +39,7 @@ struct Metric {
   int inner = 1;                // repetitions within a sample, which is the time of one of them
   int discarded = 0;            // samples dropped, with the reason in Row::validity.reasons
   int outliers = 0;             // samples beyond 3 scaled median absolute deviations; kept
+  std::uint64_t seed = 0;       // of the bootstrap that made ci95; 0: the run's
   std::vector<double> samples;  // every one, in the order taken; empty for counted quantities
 };
 

@@ -333,30 +333,57 @@ TEST(RunValues, RefusesWhatIsNotANumberAndPassesErrorsOn) {
   EXPECT_EQ(run_values({}, "x", "1", record::Better::higher, error, clock).error().what, "no answer");
 }
 
-TEST(RateOf, TurnsEverySampleAndTheIntervalOver) {
+TEST(RateOf, TurnsEverySampleOverAndIsTheRateOfTheMedianTime) {
   const record::Metric time{.name = "time",
                             .unit = "s",
                             .better = record::Better::lower,
-                            .value = 2,
-                            .ci95 = record::Interval{1.6, 2.5},
                             .timing = record::Timing::hot,
                             .stop = Stop::converged,
                             .warmup = 4,
                             .inner = 3,
-                            .samples = {1, 2, 4}};
-  const record::Metric rate = rate_of(time, "read_bandwidth", "B/s", 100);
+                            .samples = {1, 2, 3, 4}};
+  const record::Metric rate = rate_of(time, "read_bandwidth", "B/s", 60);
   EXPECT_EQ(rate.name, "read_bandwidth");
   EXPECT_EQ(rate.unit, "B/s");
   EXPECT_EQ(rate.better, record::Better::higher);
-  EXPECT_EQ(rate.value, 50);
-  EXPECT_EQ(rate.ci95->low, 40);
-  EXPECT_EQ(rate.ci95->high, 62.5);
-  EXPECT_THAT(rate.samples, testing::ElementsAre(100, 50, 25));
+  EXPECT_DOUBLE_EQ(rate.value, 24) << "the median time is 2.5, between two samples";
+  EXPECT_DOUBLE_EQ(rate.ci95->low, 15);
+  EXPECT_DOUBLE_EQ(rate.ci95->high, 60);
+  EXPECT_THAT(rate.samples, testing::ElementsAre(60, 30, 20, 15));
   EXPECT_EQ(rate.stop, Stop::converged);
   EXPECT_EQ(rate.inner, 3);
-  record::Metric open = time;
-  open.ci95->low = -0.1;
-  EXPECT_EQ(rate_of(open, "r", "B/s", 100).ci95->high, std::numeric_limits<double>::infinity());
+  const record::Metric half = scaled(rate, "share", "1", 0.5);
+  EXPECT_DOUBLE_EQ(half.value, 12);
+  EXPECT_DOUBLE_EQ(half.ci95->high, 30);
+  EXPECT_THAT(half.samples, testing::ElementsAre(30, 15, 10, 7.5));
+}
+
+TEST(RateOf, HasNoUpperBoundWhereTheTimeMayBeNone) {
+  // Two times in ten are ten times as long as the others: the interval of the median reaches below zero.
+  record::Metric time{.name = "time", .samples = {1, 1, 1, 10, 1, 1, 10, 10, 10, 10}};
+  ASSERT_TRUE(summarise(time));
+  ASSERT_LT(time.ci95->low, 0);
+  EXPECT_EQ(rate_of(time, "r", "B/s", 100).ci95->high, std::numeric_limits<double>::infinity());
+}
+
+TEST(Summarise, IsAFunctionOfSamplesStatisticAndSeed) {
+  record::Metric metric{.name = "time", .seed = 5};
+  for (int i = 0; i < 40; ++i) metric.samples.push_back(1 + 0.01 * ((i * 37) % 40));
+  ASSERT_TRUE(summarise(metric));
+  EXPECT_EQ(metric.value, median(metric.samples));
+  EXPECT_EQ(metric.ci95->low, median_ci95(metric.samples, 5).low);
+  EXPECT_EQ(metric.noise, relative_noise(metric.samples));
+  record::Metric again = metric;
+  again.value = 0;
+  again.ci95.reset();
+  ASSERT_TRUE(summarise(again));
+  EXPECT_EQ(again.value, metric.value);
+  EXPECT_EQ(again.ci95->high, metric.ci95->high);
+  metric.statistic = "of another program";
+  EXPECT_FALSE(summarise(metric));
+  record::Metric counted{.name = "bytes", .value = 7, .statistic = "count"};
+  EXPECT_TRUE(summarise(counted));
+  EXPECT_EQ(counted.value, 7);
 }
 
 }  // namespace

@@ -118,6 +118,7 @@ class RandomRun {
             .inner = small(),
             .discarded = small(),
             .outliers = small(),
+            .seed = engine_(),
             .samples = list<double>([this] { return number(); })};
   }
   Row row() {

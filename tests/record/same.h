@@ -36,8 +36,8 @@ inline auto members(const Interval& v) {
 inline bool same(const Interval& a, const Interval& b) { return same(members(a), members(b)); }
 
 inline auto members(const Metric& v) {
-  const auto& [m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13] = v;
-  return std::tuple(m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13);
+  const auto& [m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14] = v;
+  return std::tuple(m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14);
 }
 inline bool same(const Metric& a, const Metric& b) { return same(members(a), members(b)); }
 
