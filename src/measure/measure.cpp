@@ -210,7 +210,8 @@ Result<PairResult> run_pair(const Plan& plan, const Task& a, const Task& b, Time
 
 Result<record::Metric> run_values(const Plan& plan, std::string name, std::string unit, record::Better better,
                                   const std::function<Result<double>()>& sample, Timer& timer) {
-  record::Metric metric{.name = std::move(name), .unit = std::move(unit), .better = better, .timing = plan.timing, .seed = plan.seed};
+  record::Metric metric{
+      .name = std::move(name), .unit = std::move(unit), .better = better, .timing = plan.timing, .seed = plan.seed};
   Seconds start = timer.now();
   for (Seconds elapsed; metric.warmup < plan.warmup || elapsed < plan.warmup_time; elapsed = timer.now() - start) {
     if (metric.warmup > 0 && (elapsed >= plan.timeout || metric.warmup >= kMostRepetitions)) break;

@@ -233,7 +233,7 @@ Status check_schema(Element element, const Place& place) {
                .expected = fmt::format("{}", kSchemaVersion),
                .found = fmt::format("{}", found),
                .hint = found > kSchemaVersion ? "read it with the newer Redline that wrote it"
-                                               : "read it with the older Redline that wrote it, or make the run anew"};
+                                              : "read it with the older Redline that wrote it, or make the run anew"};
 }
 
 template <class T>

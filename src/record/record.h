@@ -27,12 +27,12 @@ struct Metric {
   std::string name;  // "prefill_throughput", "decode_time", "workspace_bytes"
   std::string unit;
   Better better = Better::neither;
-  double value = 0;                  // the statistic of the samples; a counted quantity's value
+  double value = 0;  // the statistic of the samples; a counted quantity's value
   // "median"; "inverse median" (1 / median of 1 / sample: rates); "count", "fit", "p99" ... measure::summarise knows
   // what follows from samples.
   std::string statistic = "median";
-  std::optional<Interval> ci95;      // absent for counted quantities
-  std::optional<double> noise;       // relative standard deviation; absent below 5 samples
+  std::optional<Interval> ci95;  // absent for counted quantities
+  std::optional<double> noise;   // relative standard deviation; absent below 5 samples
   Timing timing = Timing::none;
   Stop stop = Stop::none;
   int warmup = 0;               // iterations before the first sample

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "record/integrity.h"
 #include "record/record.h"
 
 namespace rl::record {
@@ -28,7 +29,8 @@ class Store {
   Status append(const Run& run, const Experiment& experiment);
   Status finish(const Run& run);
 
-  // A run with all its experiments as appended. Errors: invalid_input if there is none of that id.
+  // A run with all its experiments as appended. Errors: invalid_input if there is none of that id, or if a row of it
+  // does not have the digest (SHA-256) that was kept with it.
   Result<Run> load(const std::string& id) const;
   struct Entry {
     std::string id, started, mode, model, device;
@@ -36,6 +38,20 @@ class Store {
     bool finished = false;
   };
   Result<std::vector<Entry>> list() const;  // newest first
+
+  // Every row has a digest of its columns, and a run's digest covers those of its experiments: one changed byte, a lost
+  // or a doubled row shows. Of one run, or of the whole file with SQLite's own check. Nothing found: intact.
+  Result<std::vector<Finding>> check(const std::string& id) const;
+  Result<std::vector<Finding>> check() const;
+
+  // Names for runs to compare with. A name that is taken moves to the new run. Errors: invalid_input if there is no
+  // such run.
+  struct Baseline {
+    std::string name, run, saved;
+  };
+  Status save_baseline(const std::string& name, const std::string& run, const std::string& saved);
+  Result<bool> drop_baseline(const std::string& name);  // false: there was none
+  Result<std::vector<Baseline>> baselines() const;      // by name
 
  private:
   struct Impl;

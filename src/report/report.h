@@ -38,7 +38,7 @@ std::string csv(const record::Run& run);
 
 // Writes report.html, report.md and results.csv, each atomically. Errors: io.
 Status write_views(const record::Run& run, const std::filesystem::path& folder);
-// The same and record.json. Errors: io.
+// The same, record.json and the sums of all (record/integrity.h). Errors: io.
 Status write_all(const record::Run& run, const std::filesystem::path& folder);
 
 }  // namespace rl::report

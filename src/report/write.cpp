@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "record/integrity.h"
 #include "record/write_run.h"
 #include "report/report.h"
 
@@ -21,7 +22,8 @@ Status write_views(const record::Run& run, const std::filesystem::path& folder) 
 
 Status write_all(const record::Run& run, const std::filesystem::path& folder) {
   RL_TRY(record::write_run_folder(run, folder));
-  return write_views(run, folder);
+  RL_TRY(write_views(run, folder));
+  return record::write_sums(folder);  // last: a folder without it was not finished
 }
 
 }  // namespace rl::report

@@ -129,7 +129,7 @@ TEST(Store, UsesTheRollbackJournalAndSyncsFully) {
   }
   EXPECT_EQ(sql(folder, "PRAGMA journal_mode"), "delete");
   EXPECT_EQ(sql(folder, "PRAGMA application_id"), "1380207694");  // "RDLN"
-  EXPECT_EQ(sql(folder, "PRAGMA user_version"), "1");
+  EXPECT_EQ(sql(folder, "PRAGMA user_version"), "2");
   EXPECT_EQ(sql(folder, "PRAGMA integrity_check"), "ok");
 }
 
@@ -145,12 +145,12 @@ TEST(Store, RefusesWhatANewerOrAnotherProgramWrote) {
   {
     const TemporaryFolder folder;
     { ASSERT_VALUE(Store store, Store::open(folder.path())); }
-    sql(folder, "PRAGMA user_version=2");
+    sql(folder, "PRAGMA user_version=3");
     const auto newer = Store::open(folder.path());
     ASSERT_FALSE(newer);
     EXPECT_EQ(newer.error().kind, ErrorKind::unsupported);
     EXPECT_EQ(newer.error().rule, "store.version");
-    EXPECT_EQ(newer.error().found, "2");
+    EXPECT_EQ(newer.error().found, "3");
   }
   {
     const TemporaryFolder folder;
@@ -179,8 +179,8 @@ TEST(Store, ADamagedRecordIsReportedWithItsPlace) {
   sql(folder, "UPDATE experiments SET body = '{}'");
   const auto result = store.load("r");
   ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().rule, "record.missing");
-  EXPECT_THAT(result.error().file, HasSubstr("run r, experiment attention"));
+  EXPECT_EQ(result.error().rule, "store.digest");
+  EXPECT_THAT(result.error().what, HasSubstr("run r"));
 }
 
 TEST(Store, TwoWritersTakeTurns) {
