@@ -14,6 +14,7 @@
 #include "app/cmd_report.h"
 #include "app/cmd_run.h"
 #include "app/cmd_tokenize.h"
+#include "app/cmd_verify.h"
 #include "app/exit_code.h"
 #include "app/machine.h"
 #include "app/open_model.h"
@@ -259,6 +260,14 @@ Verb add_history(CLI::App& root, HistoryOptions& options) {
   return {app, [&] { return done(cmd_history(options, stdout)); }};
 }
 
+Verb add_verify(CLI::App& root, VerifyOptions& options) {
+  CLI::App* app = root.add_subcommand("verify", "whether runs are as they were written and follow from their samples");
+  app->add_option("RUN", options.runs, "ids, folders, record.json, baselines, last, last~1; default: the whole store");
+  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  app->add_flag("--json", options.json, "a JSON list on standard output");
+  return {app, [&] { return cmd_verify(options, stdout); }};
+}
+
 Verb add_doctor(CLI::App& root, DoctorOptions& options) {
   CLI::App* app =
       root.add_subcommand("doctor", "what this machine has, what each missing part would enable, how to get it");
@@ -304,6 +313,7 @@ int run_command_line(int argc, const char* const* argv) {
   TokenizeOptions tokenize;
   ReportOptions report;
   HistoryOptions history;
+  VerifyOptions verify;
   DoctorOptions doctor;
   DeviceOptions generate_device, logits_device;
   std::string experiment_name, tokenize_text, save;
@@ -316,6 +326,7 @@ int run_command_line(int argc, const char* const* argv) {
                         add_tokenize(root, tokenize, tokenize_text),
                         add_report(root, report),
                         add_history(root, history),
+                        add_verify(root, verify),
                         add_doctor(root, doctor)};
   try {
     root.parse(argc, argv);

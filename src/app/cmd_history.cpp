@@ -1,7 +1,6 @@
 #include "app/cmd_history.h"
 
-#include <filesystem>
-
+#include "app/find_run.h"
 #include "record/store.h"
 #include "report/report.h"
 
@@ -9,9 +8,7 @@ namespace rl::app {
 
 Status cmd_history(const HistoryOptions& options, std::FILE* out) {
   std::vector<record::Store::Entry> runs;
-  std::error_code ignored;
-  // Opening a store creates it: listing must not.
-  if (std::filesystem::exists(std::filesystem::path(options.runs_folder) / "redline.db", ignored)) {
+  if (has_store(options.runs_folder)) {
     RL_ASSIGN(const record::Store store, record::Store::open(options.runs_folder));
     RL_ASSIGN(runs, store.list());
   }

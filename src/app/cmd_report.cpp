@@ -2,9 +2,8 @@
 
 #include <filesystem>
 
-#include "base/file.h"
+#include "app/find_run.h"
 #include "record/json.h"
-#include "record/store.h"
 #include "report/report.h"
 
 namespace rl::app {
@@ -12,57 +11,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kDatabase = "redline.db";
-constexpr std::int64_t kMaxRecordBytes = std::int64_t{1} << 30;
-
 struct Found {
   record::Run run;
   fs::path folder;  // of its files; empty if only the store knows it
 };
-
-Result<Found> read_record(const fs::path& file) {
-  RL_ASSIGN(const FileView content, read_file(file, kMaxRecordBytes));
-  RL_ASSIGN(record::Run run, record::from_json(content.text(), file.string()));
-  return Found{std::move(run), file.parent_path()};
-}
-
-Error no_run(const std::string& name, const std::string& runs_folder, const std::vector<record::Store::Entry>& known) {
-  std::string ids;
-  for (std::size_t i = 0; i < std::min<std::size_t>(3, known.size()); ++i) ids += (i > 0 ? ", " : "") + known[i].id;
-  return {.kind = ErrorKind::invalid_input,
-          .what = known.empty() ? fmt::format("there is no run in '{}'", runs_folder)
-                                : fmt::format("there is no run '{}'", name),
-          .rule = "report.run",
-          .expected = "a run's folder, a record.json, an id or 'latest'",
-          .found = name,
-          .hint = known.empty() ? "make one with 'redline run', or name the folder of runs with --runs"
-                                : fmt::format("the newest are {}; 'redline history' lists all", ids)};
-}
-
-// A file or folder of that name goes first, then the store's ids.
-Result<Found> find_run(const ReportOptions& options) {
-  std::error_code ignored;
-  const bool latest = options.run.empty() || options.run == "latest";
-  if (!latest) {
-    const fs::path path(options.run);
-    if (fs::is_regular_file(path, ignored)) return read_record(path);
-    for (const fs::path& folder : {path, fs::path(options.runs_folder) / path})
-      if (fs::is_regular_file(folder / "record.json", ignored)) return read_record(folder / "record.json");
-  }
-  // Opening a store creates it: looking for a run must not.
-  if (!fs::exists(fs::path(options.runs_folder) / kDatabase, ignored))
-    return no_run(options.run, options.runs_folder, {});
-  RL_ASSIGN(const record::Store store, record::Store::open(options.runs_folder));
-  RL_ASSIGN(const std::vector<record::Store::Entry> known, store.list());
-  for (const record::Store::Entry& entry : known) {
-    if (!latest && entry.id != options.run) continue;
-    const fs::path folder = fs::path(options.runs_folder) / entry.id;
-    if (fs::is_regular_file(folder / "record.json", ignored)) return read_record(folder / "record.json");
-    RL_ASSIGN(record::Run run, store.load(entry.id));
-    return Found{std::move(run), {}};
-  }
-  return no_run(options.run, options.runs_folder, known);
-}
 
 Result<std::string> render(const Found& found, const ReportOptions& options) {
   if (options.format == "md") return report::markdown(found.run);
@@ -84,7 +36,9 @@ Status cmd_report(const ReportOptions& options, std::FILE* out) {
                  .rule = "report.format",
                  .expected = "terminal, md, html, csv or json",
                  .found = options.format};
-  RL_ASSIGN(Found found, find_run(options));
+  RL_ASSIGN(const RunPlace place, locate_run(options.run, options.runs_folder));
+  RL_ASSIGN(record::Run run, read_run(place, options.runs_folder));
+  Found found{std::move(run), place.folder()};
   if (!options.out.empty()) {
     RL_TRY(report::write_all(found.run, options.out));
     found.folder = options.out;

@@ -9,7 +9,7 @@
 namespace rl::app {
 
 struct ReportOptions {
-  std::string run = "latest";        // a run's folder, its record.json, its id in the store, or "latest"
+  std::string run = "latest";        // see find_run.h
   std::string runs_folder = "runs";  // where the store is
   std::string out;                   // a folder for report.html, report.md, results.csv and record.json; "": none
   std::string format = "terminal";   // what is printed: terminal, md, html, csv or json

@@ -100,20 +100,13 @@ class AttentionExperiment final : public lab::Experiment {
     comparison.baseline = "standard, " + point.label();
     comparison.candidate = "flash, " + point.label();
     record.comparisons.push_back(comparison);
-    const double input_bytes = static_cast<double>(inputs.bytes().count);
-    const double standard_extra = static_cast<double>(standard.workspace().count),
-                 flash_extra = static_cast<double>(flash.workspace().count);
-    points_.push_back({.seq = static_cast<double>(shape.seq),
-                       .series = fmt::format("batch {}, heads {}, head_dim {}, {}causal", shape.batch, shape.heads,
-                                             shape.head_dim, shape.causal ? "" : "not "),
-                       .speed = {comparison.ratio, comparison.ci95},
-                       .time = {pair.a.value, pair.b.value},
-                       .memory = {input_bytes + standard_extra, input_bytes + flash_extra},
-                       .extra = {standard_extra, flash_extra}});
     return ok();
   }
 
+  bool concludes_from_record() const override { return true; }
+
   Status conclude(lab::Context&, record::Experiment& record) override {
+    points_ = measured_points(record);
     std::vector<Estimate> speed, memory, extra;
     for (const Measured& point : points_) {
       if (point.seq < kLongSequence) continue;
@@ -145,6 +138,34 @@ class AttentionExperiment final : public lab::Experiment {
     Estimate speed;                                      // time, standard / flash
     double time[2] = {}, memory[2] = {}, extra[2] = {};  // standard, flash
   };
+
+  // The points with both variants' rows and their comparison.
+  static std::vector<Measured> measured_points(const record::Experiment& record) {
+    std::map<std::string, const record::Row*> rows;  // "flash, batch 1, seq 256, ..."
+    for (const record::Row& row : record.rows)
+      if (row.validity.valid) rows[lab::Point(row.axes).label()] = &row;
+    std::vector<Measured> points;
+    for (const record::Comparison& comparison : record.comparisons) {
+      const auto standard = rows.find("variant " + comparison.baseline),
+                 flash = rows.find("variant " + comparison.candidate);
+      if (standard == rows.end() || flash == rows.end()) continue;
+      const record::Row& row = *standard->second;
+      const auto pair = [&](const char* metric, double(&values)[2]) {
+        values[0] = lab::find_metric(row, metric)->value;
+        values[1] = lab::find_metric(*flash->second, metric)->value;
+      };
+      const auto axis = [&](const char* name) { return *lab::find_axis(row, name); };
+      Measured point{.seq = std::stod(axis("seq")),
+                     .series = fmt::format("batch {}, heads {}, head_dim {}, {}causal", axis("batch"), axis("heads"),
+                                           axis("head_dim"), axis("causal") == "yes" ? "" : "not "),
+                     .speed = {comparison.ratio, comparison.ci95}};
+      pair("time", point.time);
+      pair("layer_bytes", point.memory);
+      pair("workspace_bytes", point.extra);
+      points.push_back(std::move(point));
+    }
+    return points;
+  }
 
   static Estimate exactly(double value) { return {value, {value, value}}; }
 

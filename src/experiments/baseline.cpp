@@ -63,6 +63,8 @@ class BaselineExperiment final : public lab::Experiment {
     return ok();
   }
 
+  bool concludes_from_record() const override { return true; }
+
   Status conclude(lab::Context& context, record::Experiment& record) override {
     std::optional<double> decode, prefill, share;
     for (const record::Row& row : record.rows) {

@@ -212,9 +212,6 @@ class StreamsExperiment final : public lab::Experiment {
       record.rows.push_back(std::move(row));
     }
     record::Comparison with_batch = group.compare(kBatch, kWorkers);
-    points_.push_back({.workers = estimate(group.comparisons[kWorkers - 1]),
-                       .batch = estimate(group.comparisons[kBatch - 1]),
-                       .workers_over_batch = estimate(with_batch)});
     for (record::Comparison comparison : {group.comparisons[0], group.comparisons[1], with_batch}) {
       comparison.baseline += ", " + point.label();
       comparison.candidate += ", " + point.label();
@@ -223,13 +220,12 @@ class StreamsExperiment final : public lab::Experiment {
     return ok();
   }
 
+  bool concludes_from_record() const override { return true; }
+
   Status conclude(lab::Context&, record::Experiment& record) override {
-    std::vector<Estimate> workers, batch, over_batch;
-    for (const Measured& point : points_) {
-      workers.push_back(point.workers);
-      batch.push_back(point.batch);
-      over_batch.push_back(point.workers_over_batch);
-    }
+    const std::vector<Estimate> workers = estimates(record, kNames[0], kNames[kWorkers]),
+                                batch = estimates(record, kNames[0], kNames[kBatch]),
+                                over_batch = estimates(record, kNames[kBatch], kNames[kWorkers]);
     const auto speed = lab::geometric_mean(workers), batched = lab::geometric_mean(batch),
                against = lab::geometric_mean(over_batch);
     lab::conclude_hypothesis(record, "streams.speed", speed, "no valid point");
@@ -276,12 +272,17 @@ class StreamsExperiment final : public lab::Experiment {
 
  private:
   static constexpr std::size_t kWorkers = 1, kBatch = 2;  // of the ways; 0: one after the other
-  struct Measured {
-    Estimate workers, batch;      // time of one after the other over theirs
-    Estimate workers_over_batch;  // time of the batch over the workers'
-  };
+  static constexpr const char* kNames[] = {"sequential", "workers", "batch"};
 
-  static Estimate estimate(const record::Comparison& comparison) { return {comparison.ratio, comparison.ci95}; }
+  // Of every point's comparison of these two ways.
+  static std::vector<Estimate> estimates(const record::Experiment& record, std::string_view baseline,
+                                         std::string_view candidate) {
+    std::vector<Estimate> found;
+    for (const record::Comparison& comparison : record.comparisons)
+      if (comparison.baseline.starts_with(baseline) && comparison.candidate.starts_with(candidate))
+        found.push_back({comparison.ratio, comparison.ci95});
+    return found;
+  }
 
   static Result<std::vector<Way>> make_ways(lab::Context& context, const lab::Point& point) {
     const std::int64_t inputs = point.number("inputs"), tokens = point.number("tokens");
@@ -299,13 +300,13 @@ class StreamsExperiment final : public lab::Experiment {
     all.max_seqs = inputs;
     all.step_tokens = std::clamp(inputs * tokens, inputs, std::max(inputs, kMostStepTokens));
     std::vector<Way> ways;
-    ways.emplace_back("sequential", prompts).note =
+    ways.emplace_back(kNames[0], prompts).note =
         fmt::format("one engine, {} threads", context.backend.device->info().compute_units);
     RL_ASSIGN(auto first, engine::Engine::make(context.model, context.backend, context.memory, one));
     const engine::Engine& weights = *first;
     ways[0].add(std::move(first));
 
-    Way& side_by_side = ways.emplace_back("workers", prompts);
+    Way& side_by_side = ways.emplace_back(kNames[kWorkers], prompts);
     for (int w = 0; w < workers; ++w) {
       RL_ASSIGN(auto share, context.backend.device->make_share(w, workers));
       ops::Backend backend = context.backend;
@@ -316,7 +317,7 @@ class StreamsExperiment final : public lab::Experiment {
       side_by_side.add(std::move(engine), std::move(share));
     }
 
-    Way& batch = ways.emplace_back("batch", prompts);
+    Way& batch = ways.emplace_back(kNames[kBatch], prompts);
     const std::int64_t steps = (inputs * tokens + all.step_tokens - 1) / all.step_tokens;
     batch.note = steps == 1 ? fmt::format("all inputs in one step of {} tokens", inputs * tokens)
                             : fmt::format("all inputs in {} steps of at most {} tokens", steps, all.step_tokens);
@@ -381,8 +382,6 @@ class StreamsExperiment final : public lab::Experiment {
     }
     return where;
   }
-
-  std::vector<Measured> points_;
 };
 
 }  // namespace

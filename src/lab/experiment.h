@@ -67,6 +67,9 @@ class Experiment {
   virtual Status measure(Context&, const Point&, record::Experiment&) = 0;
   // Hypotheses, charts, headline, meaning and advice, from the rows.
   virtual Status conclude(Context&, record::Experiment&) = 0;
+  // Whether conclude() of a new object, given the rows and comparisons alone, concludes the same; of the context it
+  // then uses nothing but the model's name. `redline verify` concludes such a record again.
+  virtual bool concludes_from_record() const { return false; }
 };
 
 // A row of the plan: built (make is set) or not yet.

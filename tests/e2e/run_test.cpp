@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/sha256.h"
 #include "check/result.h"
 #include "e2e/program.h"
 #include "record/json.h"
@@ -85,6 +86,45 @@ TEST_F(RunTest, RecordsHoldNoHomeFolder) {
   const Finished finished = run({"experiment", "attention", "--seq", "64", "--heads", "1", "--causal", "no"});
   ASSERT_EQ(finished.status, 0) << finished.err;
   EXPECT_THAT(read_text(folder() / "record.json"), testing::Not(HasSubstr(std::string(home) + "/")));
+}
+
+TEST_F(RunTest, VerifyComputesARunAgainAndFindsOneFlippedByte) {
+  ASSERT_EQ(run({"experiment", "attention", "--seq", "64,128,256", "--heads", "2"}).status, 0);
+  ASSERT_EQ(run({"experiment", "baseline", "--load", "prefill,decode", "--tokens", "32"}).status, 0);
+  const Finished fine = run({"verify"});
+  EXPECT_EQ(fine.status, 0) << fine.out << fine.err;
+  for (const char* text : {"store  verified", "-custom  verified", "6 comparisons", "1 conclusions"})
+    EXPECT_THAT(fine.out, HasSubstr(text));
+
+  // White space, a digit of a sample, a letter of a page.
+  const std::filesystem::path folder = this->folder();
+  for (const char* name : {"record.json", "report.html", "results.csv", "SHA256SUMS"}) {
+    const std::string intact = read_text(folder / name);
+    std::string damaged = intact;
+    damaged[intact.find(' ', intact.size() / 2) == intact.npos ? intact.size() / 2
+                                                               : intact.find(' ', intact.size() / 2)] ^= 1;
+    write_text(folder / name, damaged);
+    const Finished found = run({"verify", folder.string()});
+    EXPECT_EQ(found.status, 3) << name;
+    EXPECT_THAT(found.out, HasSubstr(name));
+    EXPECT_THAT(found.out, HasSubstr("DIFFERS"));
+    write_text(folder / name, intact);
+  }
+
+  // Somebody who changes a result and its sum as well meets the computation and the store.
+  const std::string intact = read_text(folder / "record.json"), sums = read_text(folder / "SHA256SUMS");
+  std::string better = intact;
+  const std::size_t outliers = better.find("\"outliers\": ") + 12;
+  better.insert(outliers, "9");
+  write_text(folder / "record.json", better);
+  write_text(folder / "SHA256SUMS", sha256_hex(better) + sums.substr(64));
+  const Finished forged = run({"verify", folder.string(), "--json"});
+  EXPECT_EQ(forged.status, 3);
+  EXPECT_THAT(forged.out, HasSubstr("by computation"));
+  EXPECT_THAT(forged.out, HasSubstr("differs from the store's copy of the run at line"));
+  write_text(folder / "record.json", intact);
+  write_text(folder / "SHA256SUMS", sums);
+  EXPECT_EQ(run({"verify", folder.string()}).status, 0);
 }
 
 }  // namespace

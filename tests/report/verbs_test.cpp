@@ -109,7 +109,7 @@ TEST_F(Verbs, ReportWritesAllFilesToAnotherFolder) {
 TEST_F(Verbs, ReportRefusesWhatIsNotThereAndSaysWhatIs) {
   const auto missing = show({.run = "nope"});
   ASSERT_FALSE(missing);
-  EXPECT_EQ(missing.error().rule, "report.run");
+  EXPECT_EQ(missing.error().rule, "run.name");
   EXPECT_THAT(missing.error().hint, HasSubstr("redline run"));
   EXPECT_FALSE(fs::exists(runs())) << "looking for a run made a store";
 
