@@ -101,6 +101,11 @@ ActivationPlan plan_values(const model::Forward& forward, const StepLimits& limi
 
 DType activation_type(Precision precision) { return precision == Precision::f32 ? DType::f32 : DType::bf16; }
 
+Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options) {
+  return {2 * config.layers * config.kv_heads * ops::kPageTokens * config.head_dim *
+          size_of(activation_type(options.precision))};
+}
+
 Result<EngineOptions> complete_options(const EngineOptions& given, const model::ModelConfig& config) {
   EngineOptions options = given;
   if (options.max_context == 0) options.max_context = std::min(config.max_positions, kDefaultContext);
@@ -163,10 +168,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   plan.lines.push_back({"step outputs", {limits.seqs * 4}, "drawn tokens"});
   plan.lines.push_back({"logits", {logit_rows * config.vocab * 4}, fmt::format("{} rows, f32", logit_rows)});
 
-  const std::int64_t element = size_of(setup.activation);
-  const std::int64_t page_bytes =
-      config.kv_heads * limits.page_tokens * config.head_dim * element;  // K or V, one layer
-  const std::int64_t page_all_layers = 2 * config.layers * page_bytes;
+  const std::int64_t page_all_layers = page_bytes(config, options).count;
   if (options.kv_memory.count > 0) {
     setup.pages = options.kv_memory.count / page_all_layers;
     if (setup.pages < 1)
@@ -177,7 +179,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   }
   setup.pages = std::min<std::int64_t>(setup.pages, std::numeric_limits<std::int32_t>::max() - 1);
   setup.all_pages = setup.pages + (options.buckets->pads() ? 1 : 0);
-  setup.kv_tensor = {round_up(setup.all_pages * page_bytes, kAlignment)};
+  setup.kv_tensor = {round_up(setup.all_pages * (page_all_layers / (2 * config.layers)), kAlignment)};
   plan.lines.push_back({"kv pages",
                         {2 * config.layers * setup.kv_tensor.count},
                         fmt::format("{}, {} a token", name_of(setup.activation),

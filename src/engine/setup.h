@@ -27,6 +27,9 @@ struct Setup {
 Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& backend, const Binder& binder,
                          const EngineOptions& options);
 
+// A page of K and V of all layers.
+Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options);
+
 // The options with defaults filled in, checked. Errors: usage.
 Result<EngineOptions> complete_options(const EngineOptions& options, const model::ModelConfig& config);
 StepLimits step_limits(const EngineOptions& options, const model::ModelConfig& config);
