@@ -32,7 +32,7 @@ class Client {
       hand_over();
       if (target_.idle()) {
         if (next_ == arrivals_.size()) break;
-        clock_.wait_until(load_.start + arrivals_[next_].at);
+        clock_.wait_until(due());
         continue;
       }
       RL_ASSIGN(const auto events, target_.step());
@@ -44,6 +44,8 @@ class Client {
   }
 
  private:
+  // Of the next arrival, by the clock: it is compared with this alone, as differences of times are rounded.
+  Seconds due() const { return load_.start + arrivals_[next_].at; }
   Seconds since_start() { return clock_.now() - load_.start; }
 
   void hand_over() {
@@ -53,8 +55,8 @@ class Client {
         if (group == 0 ? !target_.idle() : group >= places) return;
         if (group == 0) begin_group(places);
       }
+      if (clock_.now() < due()) return;
       const Seconds now = since_start();
-      if (now < arrivals_[next_].at) return;
       Served& served = load_.requests[next_];
       served.submitted = now;
       served.client_delay = now - std::max(served.scheduled, free_since_);
