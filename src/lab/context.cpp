@@ -6,8 +6,8 @@ measure::Plan Context::plan() const {
   measure::Plan plan;
   plan.seed = seed;
   plan.target = full() ? 0.005 : 0.02;
-  plan.min_time = {full() ? 0.5 : 0.1};
-  plan.timeout = {full() ? 20.0 : 2.0};
+  plan.min_time = time({0.1}, {0.5});
+  plan.timeout = time({2}, {20});
   return plan;
 }
 

@@ -30,11 +30,13 @@ struct Context {
   const model::ModelSource& model;
   Mode mode = Mode::quick;
   std::uint64_t seed = 1;
-  AxisOverrides axes;                                                        // --seq 128..4096
+  double effort = 1;   // of the time that measurements may take; tests, which judge no number, use less
+  AxisOverrides axes;  // --seq 128..4096
   std::function<void(const std::string& what, int done, int all)> progress;  // may be empty
 
   bool full() const { return mode == Mode::full; }
   measure::Plan plan() const;  // of one measurement in this mode
+  Seconds time(Seconds quick, Seconds full_mode) const { return {effort * (full() ? full_mode : quick).count}; }
 
   // A ceiling of the machine by the name of its probe ("read_bandwidth"), measured once per run. Errors: unsupported.
   Result<record::Metric> ceiling(const std::string& probe);

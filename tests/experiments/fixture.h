@@ -19,8 +19,12 @@ class ExperimentsTest : public testing::Test {
     model_ = std::move(*found);
   }
   Result<record::Experiment> run(const char* id, lab::AxisOverrides axes) {
-    lab::Context context{
-        .backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_, .axes = std::move(axes)};
+    lab::Context context{.backend = backend_,
+                         .oracle = oracle_,
+                         .memory = memory_,
+                         .model = model_,
+                         .effort = 0.1,
+                         .axes = std::move(axes)};
     return lab::run_experiment(*find(id), context);
   }
 
