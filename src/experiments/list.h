@@ -14,5 +14,6 @@ const lab::Entry* find(std::string_view id);  // null if there is none
 lab::Entry baseline();
 lab::Entry attention();
 lab::Entry streams();
+lab::Entry batching();
 
 }  // namespace rl::experiments

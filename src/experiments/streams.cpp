@@ -189,7 +189,7 @@ class StreamsExperiment final : public lab::Experiment {
     measure::Plan plan = context.plan();
     plan.warmup = 1;
     plan.min_samples = 6;
-    plan.timeout = {context.full() ? 12.0 : 2.8};
+    plan.timeout = context.time({2.8}, {12});
     std::vector<measure::Task> tasks;
     for (Way& way : ways) tasks.push_back({.name = way.name, .run = [&way] { return way.run(); }});
     RL_ASSIGN(const measure::GroupResult group, measure::run_group(plan, tasks));

@@ -1,0 +1,277 @@
+// Experiment 3.2, "Throughput: 3-5 times improvement with proper batching": one request at a time, static batches,
+// continuous batching, all by the same engine and its one scheduler.
+//
+// First throughput, with all requests there at the start, the three ways timed in turns on the same requests. Then what
+// continuous batching costs in latency when requests arrive as they like: open loop, Poisson, at shares of the
+// throughput just measured. Last, how large a batch a given memory holds: predicted, and tried.
+
+#include "experiments/batching_load.h"
+#include "experiments/list.h"
+#include "lab/conclude.h"
+
+namespace rl::experiments {
+namespace {
+
+using lab::Estimate;
+
+constexpr loadgen::Lengths kQuickLengths{.prompt_low = 16, .prompt_high = 128, .output_low = 8, .output_high = 64};
+constexpr loadgen::Lengths kFullLengths{.prompt_low = 32, .prompt_high = 512, .output_low = 16, .output_high = 256};
+constexpr std::int64_t kPercentileRequests = 740;  // p99 needs 662 samples after the first tenth
+constexpr std::int64_t kFitContext[] = {256, 1024, 4096};
+
+const lab::Info& batching_info() {
+  static const lab::Info info{
+      .id = "batching",
+      .title = "Batching and scheduling",
+      .plan = "3.2",
+      .question = "How much throughput does continuous batching give, and what does it cost in latency?",
+      .baseline = "one request at a time on the same engine",
+      .expected = "3-5x throughput",
+      .axes = {{"load",
+                "queue: all requests there at the start; a number: Poisson arrivals at that percentage of the "
+                "continuous throughput; fit: the largest batch in a memory",
+                {"queue", "50", "80", "95", "fit"},
+                {"queue", "50", "80", "95", "fit"}},
+               {"seqs", "requests that run at once", {"16"}, {"4", "16", "64"}},
+               {"requests", "in the queue", {"48"}, {"192"}},
+               {"ttft_ms", "SLO: time to the first token", {"200"}, {"200"}},
+               {"tpot_ms", "SLO: time per further token", {"50"}, {"50"}}},
+      .hypotheses = {{.id = "batching.throughput",
+                      .claim = "Throughput: 3-5 times improvement with proper batching and streaming",
+                      .metric = "output tokens per second, continuous / one at a time",
+                      .where = "all requests there at the start; the seqs with the most throughput",
+                      .expected = {3, 5}}},
+      .expected_quick = {25},
+      .expected_full = {1500}};
+  return info;
+}
+
+class BatchingExperiment final : public lab::Experiment {
+ public:
+  const lab::Info& info() const override { return batching_info(); }
+
+  // Latency and memory at one number of sequences.
+  bool wanted(const lab::Point& point, lab::Mode) const override {
+    return point.text("load") == "queue" || point.number("seqs") == 16;
+  }
+
+  Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
+    RL_TRY(start_engine(context, point.number("seqs")));
+    const std::string& load = point.text("load");
+    if (load == "fit") return measure_fit(context, record);
+    if (load == "queue") return measure_queue(context, point, record);
+    const std::int64_t percent = point.number("load");
+    if (percent < 1 || percent > 1000)
+      return Error{.kind = ErrorKind::usage,
+                   .what = "a load is a percentage of the continuous throughput",
+                   .expected = "queue, fit or 1 to 1000",
+                   .found = load};
+    if (!queues_.contains(point.number("seqs"))) RL_TRY(measure_queue(context, point, record));
+    return measure_arrivals(context, point, record);
+  }
+
+  Status conclude(lab::Context&, record::Experiment& record) override {
+    const Queue* best = nullptr;
+    for (const auto& [seqs, queue] : queues_)
+      if (best == nullptr || queue.continuous_tokens > best->continuous_tokens) best = &queue;
+    std::optional<Estimate> ratio;
+    if (best != nullptr) ratio = best->continuous;
+    lab::conclude_hypothesis(record, "batching.throughput", ratio, "the throughput was not measured");
+    record.outcome = lab::overall(record);
+    if (best == nullptr) {
+      record.measured = "no valid point";
+      record.meaning = "The throughput was not measured: see the reasons of the rows.";
+    } else {
+      record.measured = fmt::format("{}x throughput", format_significant(ratio->value));
+      record.meaning = fmt::format(
+          "Continuous batching gives {} times the tokens per second of one request at a time (95% interval {} to {}), "
+          "and {} times those of static batches.{}",
+          format_significant(ratio->value), format_significant(ratio->interval.low),
+          format_significant(ratio->interval.high), format_significant(best->over_static.value), latency_.sentence());
+      record.advice = ratio->interval.low > 1 ? "Serve with continuous batching, which the engine does by default."
+                      : ratio->interval.high < 1
+                          ? "Serve one request at a time here: a batch only adds to the latency."
+                          : "Batching is not surely faster here; choose by the latency you can accept.";
+    }
+    charts(record);
+    record.notes.push_back(
+        "All ways run on one engine and one scheduler; only when a request is handed over differs. Prompts are random "
+        "and never shared, prefix reuse is off. A static batch holds each place until its longest request has ended; "
+        "its prompts are not padded, which a padded engine would have to do, so it is shown better than it would be.");
+    engine_.reset();
+    return ok();
+  }
+
+ private:
+  struct Queue {  // what was measured with all requests there at the start
+    Estimate continuous, over_static;
+    double continuous_tokens = 0, continuous_requests = 0;  // per second
+  };
+  // The latencies at the highest load that did not saturate, for the meaning.
+  struct Latency {
+    std::int64_t percent = 0;
+    double ttft = 0, tpot = 0;
+    std::string sentence() const {
+      if (percent == 0) return {};
+      return fmt::format(" At {}% of that load the median TTFT is {} and the median TPOT {}.", percent,
+                         format_seconds({ttft}), format_seconds({tpot}));
+    }
+  };
+
+  static loadgen::Lengths lengths(const lab::Context& context) {
+    loadgen::Lengths lengths = context.full() ? kFullLengths : kQuickLengths;
+    const std::int64_t most = context.model.config.max_positions;
+    if (lengths.context() > most) {  // a model of a short context
+      lengths.prompt_high = std::max<std::int64_t>(1, most / 2);
+      lengths.output_high = std::max<std::int64_t>(1, most - lengths.prompt_high);
+      lengths.prompt_low = std::min(lengths.prompt_low, lengths.prompt_high);
+      lengths.output_low = std::min(lengths.output_low, lengths.output_high);
+    }
+    return lengths;
+  }
+
+  Status start_engine(lab::Context& context, std::int64_t seqs) {
+    if (engine_ && engine_->options().max_seqs == seqs) return ok();
+    engine_.reset();
+    RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory,
+                                            {.max_context = lengths(context).context(),
+                                             .max_seqs = seqs,
+                                             .step_tokens = std::max<std::int64_t>(512, seqs),
+                                             .prefix_reuse = false}));
+    return ok();
+  }
+
+  static void add_axes(record::Row& row, const char* way, const lab::Point& point, std::string load) {
+    row.axes.emplace_back("way", way);
+    for (const auto& [axis, value] : point.values()) row.axes.emplace_back(axis, axis == "load" ? load : value);
+  }
+
+  Status measure_queue(lab::Context& context, const lab::Point& point, record::Experiment& record) {
+    const std::int64_t seqs = point.number("seqs"), requests = point.number("requests");
+    const std::vector<loadgen::Arrival> arrivals =
+        loadgen::make_requests(requests, lengths(context), context.model.config.vocab, context.seed);
+    RL_ASSIGN(const std::string gate, compare_batching_tokens(*engine_, arrivals, seqs));
+    double tokens = 0;
+    for (const loadgen::Arrival& arrival : arrivals) tokens += static_cast<double>(arrival.request.max_tokens);
+
+    std::vector<measure::Task> tasks;
+    std::int64_t thrown_away[std::size(kBatchingWays)] = {};
+    for (std::size_t w = 0; w < std::size(kBatchingWays); ++w)
+      tasks.push_back({.name = kBatchingWays[w].name, .run = [&, w]() -> Status {
+                         RL_ASSIGN(const loadgen::Load load,
+                                   serve(*engine_, arrivals, {.policy = kBatchingWays[w].policy, .batch = seqs}));
+                         thrown_away[w] = load.thrown_away;
+                         return ok();
+                       }});
+    measure::Plan plan = context.plan();
+    plan.warmup = 1;
+    plan.min_samples = 6;
+    plan.timeout = context.time({2}, {20});
+    RL_ASSIGN(const measure::GroupResult group, measure::run_group(plan, tasks));
+
+    for (std::size_t w = 0; w < std::size(kBatchingWays); ++w) {
+      record::Metric time = group.times[w];
+      time.timing = record::Timing::end_to_end;
+      record::Row row{.metrics = {time}, .path = engine_->path(), .note = gate};
+      add_axes(row, kBatchingWays[w].name, point, "queue");
+      row.metrics.push_back(measure::rate_of(time, "output_throughput", "tok/s", tokens));
+      row.metrics.push_back(
+          measure::rate_of(time, "request_throughput", "req/s", static_cast<double>(arrivals.size())));
+      row.metrics.push_back(
+          {.name = "thrown_away_share",
+           .unit = "1",
+           .better = record::Better::lower,
+           .value = static_cast<double>(thrown_away[w]) / (tokens + static_cast<double>(thrown_away[w])),
+           .statistic = "count"});
+      row.validity.warnings = measure::warnings_of(plan, time);
+      record.rows.push_back(std::move(row));
+    }
+    const record::Comparison over_static = group.compare(kStaticBatch, kContinuous);
+    for (record::Comparison comparison : {group.comparisons[0], group.comparisons[1], over_static}) {
+      comparison.baseline += fmt::format(", seqs {}", seqs);
+      comparison.candidate += fmt::format(", seqs {}", seqs);
+      record.comparisons.push_back(std::move(comparison));
+    }
+    const record::Comparison& continuous = group.comparisons[kContinuous - 1];
+    const double seconds = group.times[kContinuous].value;
+    queues_[seqs] = {.continuous = {continuous.ratio, continuous.ci95},
+                     .over_static = {over_static.ratio, over_static.ci95},
+                     .continuous_tokens = tokens / seconds,
+                     .continuous_requests = static_cast<double>(requests) / seconds};
+    return ok();
+  }
+
+  Status measure_arrivals(lab::Context& context, const lab::Point& point, record::Experiment& record) {
+    const std::int64_t percent = point.number("load");
+    const double per_second =
+        0.01 * static_cast<double>(percent) * queues_.at(point.number("seqs")).continuous_requests;
+    // Enough requests for p99, within a time: seconds of arrivals, at least and at most.
+    const double least = context.time({1}, {60}).count, most = context.time({5.5}, {240}).count;
+    const double seconds = std::clamp(static_cast<double>(kPercentileRequests) / per_second, least, most);
+    RL_ASSIGN(record::Row row,
+              measure_poisson(*engine_, {.per_second = per_second,
+                                         .requests = std::max<std::int64_t>(
+                                             20, static_cast<std::int64_t>(std::ceil(seconds * per_second))),
+                                         .lengths = lengths(context),
+                                         .slo = {.ttft = {1e-3 * static_cast<double>(point.number("ttft_ms"))},
+                                                 .tpot = {1e-3 * static_cast<double>(point.number("tpot_ms"))}},
+                                         .seed = context.seed}));
+    add_axes(row, kBatchingWays[kContinuous].name, point, point.text("load"));
+    const record::Metric *ttft = lab::find_metric(row, "ttft_p50"), *tpot = lab::find_metric(row, "tpot_p50");
+    if (row.validity.valid && ttft && tpot && percent > latency_.percent && percent <= 80)
+      latency_ = {percent, ttft->value, tpot->value};
+    record.rows.push_back(std::move(row));
+    return ok();
+  }
+
+  Status measure_fit(lab::Context& context, record::Experiment& record) {
+    // The weights, a quarter more, and at least 64 MiB more: room for some contexts and not for all.
+    const Bytes weights = engine_->memory_plan().of("weights");
+    const Bytes memory = weights + Bytes{std::max<std::int64_t>(weights.count / 4, 64 << 20)};
+    for (const std::int64_t tokens : kFitContext) {
+      if (tokens > context.model.config.max_positions) continue;
+      RL_ASSIGN(record::Row row, try_largest_batch(context, *engine_, tokens, memory));
+      row.axes = {{"way", "largest batch"}, {"load", "fit"}, {"context", std::to_string(tokens)}};
+      record.rows.push_back(std::move(row));
+    }
+    record.notes.push_back(
+        fmt::format("Fit: {} of memory; other memories, contexts and formats: `redline doctor --fit`.",
+                    format_binary_bytes(memory)));
+    return ok();
+  }
+
+  static void charts(record::Experiment& record) {
+    record.charts.push_back({.title = "Throughput with all requests there at the start",
+                             .x = "way",
+                             .y = "output_throughput",
+                             .series = "seqs",
+                             .where = {{"load", "queue"}},
+                             .bars = true});
+    for (const auto& [metric, title] : {std::pair{"ttft_p50", "Median time to the first token by load"},
+                                        {"ttft_p90", "Time to the first token by load, 90th percentile"},
+                                        {"tpot_p50", "Median time per further token by load"},
+                                        {"goodput", "Requests per second within the SLO by load"}})
+      record.charts.push_back(
+          {.title = title, .x = "load", .y = metric, .series = "seqs", .where = {{"way", "continuous"}}});
+    record.charts.push_back({.title = "Sequences that fit a memory, by context",
+                             .x = "context",
+                             .y = "sequences",
+                             .series = "way",
+                             .where = {{"load", "fit"}},
+                             .log_x = true,
+                             .log_y = true});
+  }
+
+  std::unique_ptr<engine::Engine> engine_;
+  std::map<std::int64_t, Queue> queues_;  // by seqs
+  Latency latency_;
+};
+
+}  // namespace
+
+lab::Entry batching() {
+  return {.info = batching_info(),
+          .make = []() -> std::unique_ptr<lab::Experiment> { return std::make_unique<BatchingExperiment>(); }};
+}
+
+}  // namespace rl::experiments
