@@ -19,6 +19,7 @@
 #include "app/machine.h"
 #include "app/open_model.h"
 #include "base/log.h"
+#include "engine/engine.h"
 #include "model/model.h"
 #include "telemetry/build_info.h"
 
@@ -58,8 +59,13 @@ void add_device(CLI::App* app, DeviceOptions& device) {
       ->type_name("NAME");
 }
 
-const char* kPrecisionHelp = "bf16 or fp32: weights, activations and cache";
 const char* kForceHelp = "OP=VARIANT, e.g. attention=attention/cpu.standard; may be repeated";
+
+// --precision is the older name.
+void add_format(CLI::App* app, std::string& format) {
+  app->add_option("--format,--precision", format, "number format of weights and activations: " + engine::format_names())
+      ->capture_default_str();
+}
 
 // Reads "--seq 128..4096 --batch 1,4" left over by CLI11 into overrides of axes.
 Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& extras) {
@@ -135,9 +141,9 @@ Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
       ->capture_default_str();
   app->add_option("-b,--batch", options.batch, "sequences decoded together")->delimiter(',')->capture_default_str();
   app->add_option("-r,--repetitions", options.repetitions, "samples of each row")->capture_default_str();
-  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  add_format(app, options.format);
   app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT")->expected(1)->take_all();
-  app->add_option("-o,--output", options.format, "md, csv, json or jsonl")->capture_default_str();
+  app->add_option("-o,--output", options.output, "md, csv, json or jsonl")->capture_default_str();
   app->add_option("--seed", options.seed, "of the random prompts")->capture_default_str();
   return {app, [&] { return done(cmd_bench(options, stdout)); }, &options.model};
 }
@@ -164,7 +170,7 @@ Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& devic
       ->take_all();
   app->add_flag("--ignore-eos", options.ignore_eos, "do not stop at the model's end token");
   app->add_option("-c,--ctx", options.ctx, "tokens of context; 0: what prompt and answer need")->capture_default_str();
-  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  add_format(app, options.format);
   app->add_option_function<std::vector<std::string>>(
          "--force",
          [&](const std::vector<std::string>& items) {
@@ -196,7 +202,7 @@ Verb add_logits(CLI::App& root, LogitsOptions& options, DeviceOptions& device, s
   app->add_option("-o,--out", options.out, "safetensors file: tensor logits [tokens, vocab] float32")
       ->required()
       ->type_name("FILE");
-  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
+  add_format(app, options.format);
   return {app,
           [&]() -> Result<int> {
             RL_ASSIGN(const OpenBackend open, open_backend(device));
@@ -214,8 +220,8 @@ Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
   app->add_option("--tokens", options.tokens, "tokens to score at most; 0: the whole text")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app->add_option("--precision", options.precision, kPrecisionHelp)->capture_default_str();
-  app->add_option("--formats", options.formats, "compare these with the baseline: --formats fp32,bf16")
+  add_format(app, options.format);
+  app->add_option("--formats", options.formats, "compare these with the baseline: --formats fp32,int8")
       ->delimiter(',')
       ->type_name("NAMES");
   app->add_option("--baseline", options.baseline, "the format that others are compared with")->capture_default_str();

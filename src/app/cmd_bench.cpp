@@ -50,7 +50,7 @@ void print_md(const std::vector<BenchRow>& rows, const model::ModelSource& sourc
     const bool prefill = row.n_prompt > 0;
     fmt::print(
         out, "| {} | {} M | {} | {} | {} | {} | {} | {} |\n", source.name,
-        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), options.precision, row.test,
+        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), options.format, row.test,
         format_significant(row.rate.value, 4),
         row.rate.ci95 ? fmt::format("{} to {}", format_significant(row.rate.ci95->low, 4),
                                     format_significant(row.rate.ci95->high, 4))
@@ -76,8 +76,8 @@ std::string json_row(const BenchRow& row, const model::ModelSource& source, cons
       "{:.0f}, "
       "\"reached_{}\": {}, \"ceiling_share\": {}, \"path\": {}, \"samples_ns\": [{}], \"samples_ts\": [{}]}}",
       json_string(environment.commit), json_string(environment.cpu), json_string(telemetry::scrub(source.name)),
-      source.config.parameters(), json_string(options.precision), environment.cores, json_string(row.test),
-      row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value, 1e9 * tokens / row.rate.value,
+      source.config.parameters(), json_string(options.format), environment.cores, json_string(row.test), row.n_prompt,
+      row.n_gen, row.n_depth, row.n_batch, row.rate.value, 1e9 * tokens / row.rate.value,
       row.n_prompt > 0 ? "flops" : "bytes_per_second", row.achieved, row.share ? fmt::format("{}", *row.share) : "null",
       json_string(row.path), samples_ns, samples_ts);
 }
@@ -88,7 +88,7 @@ void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& sour
              "model,params,type,test,n_prompt,n_gen,n_depth,n_batch,avg_ts,low_ts,high_ts,reached,ceiling_share\n");
   for (const BenchRow& row : rows)
     fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{}\n", source.name, source.config.parameters(),
-               options.precision, row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
+               options.format, row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
                row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
                row.rate.ci95 ? row.rate.ci95->high : row.rate.value, row.achieved,
                row.share ? fmt::format("{}", *row.share) : "");
@@ -100,26 +100,32 @@ std::string path_text(const std::vector<std::string>& path) {
   return text;
 }
 
+// The ceiling of the arithmetic that a format's products run on: 16-bit floats other than bf16 are widened.
+const char* matrix_rate_of(const engine::NumberFormat& format) {
+  switch (format.weights.layers) {
+    case quant::Format::bf16:
+      return "matrix_rate_bf16";
+    case quant::Format::int8:
+      return "matrix_rate_int8";
+    default:
+      return "matrix_rate_f32";
+  }
+}
+
 }  // namespace
 
 Status cmd_bench(const BenchOptions& options, std::FILE* out) {
-  if (options.precision != "bf16" && options.precision != "fp32")
-    return Error{.kind = ErrorKind::usage,
-                 .what = "unknown precision",
-                 .field = "--precision",
-                 .expected = "bf16 or fp32",
-                 .found = options.precision};
+  RL_ASSIGN(const engine::NumberFormat format, engine::format_from(options.format));
   if (options.repetitions < 1)
     return Error{.kind = ErrorKind::usage, .what = "too few repetitions", .field = "-r", .expected = "at least 1"};
-  if (options.format != "md" && options.format != "csv" && options.format != "json" && options.format != "jsonl")
+  if (options.output != "md" && options.output != "csv" && options.output != "json" && options.output != "jsonl")
     return Error{.kind = ErrorKind::usage,
                  .what = "unknown output form",
                  .field = "-o",
                  .expected = "md, csv, json or jsonl",
-                 .found = options.format};
+                 .found = options.output};
   RL_ASSIGN(const OpenBackend open, open_backend(options.device));
   RL_ASSIGN(const model::ModelSource source, open_model(options.model));
-  const bool f32 = options.precision == "fp32";
 
   std::int64_t context = 1, seqs = 1;
   for (const std::int64_t n : options.prompt) context = std::max(context, n + 1);
@@ -127,7 +133,8 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     for (const std::int64_t n : options.decode)
       context = std::max(context, lab::DecodeLoad{.depth = d, .steps = n}.context());
   for (const std::int64_t b : options.batch) seqs = std::max(seqs, b);
-  engine::EngineOptions engine_options{.precision = f32 ? engine::Precision::f32 : engine::Precision::bf16,
+  engine::EngineOptions engine_options{.precision = format.precision,
+                                       .weights = format.weights,
                                        .max_context = context,
                                        .max_seqs = seqs,
                                        .prefix_reuse = false};
@@ -144,6 +151,13 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
   CountingResource memory(open.device->memory());
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
             engine::Engine::make(source, open.backend, memory, engine_options));
+  if (engine->emulated())
+    return Error{.kind = ErrorKind::unsupported,
+                 .what = fmt::format("this machine has no instructions for {}: the speed of its emulation would say "
+                                     "nothing about the format",
+                                     format.name),
+                 .rule = "bench.emulated",
+                 .hint = "measure its quality: redline quality --formats " + format.name};
 
   std::vector<BenchRow> rows;
   const measure::Plan plan = plan_of(options);
@@ -152,8 +166,7 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     BenchRow row{.test = fmt::format("pp{}", n), .n_prompt = n};
     RL_ASSIGN(row.rate, lab::measure_prefill(*engine, n, plan));
     row.achieved = row.rate.value * lab::prefill_flops(source.config, n) / static_cast<double>(n);
-    if (const auto peak = take(open.backend, f32 ? "matrix_rate_f32" : "matrix_rate_bf16"))
-      row.share = row.achieved / peak->value;
+    if (const auto peak = take(open.backend, matrix_rate_of(format))) row.share = row.achieved / peak->value;
     row.path = path_text(engine->path());
     rows.push_back(std::move(row));
   }
@@ -175,11 +188,11 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
         rows.push_back(std::move(row));
       }
 
-  if (options.format == "md") print_md(rows, source, options, out);
-  if (options.format == "csv") print_csv(rows, source, options, out);
-  if (options.format == "json" || options.format == "jsonl") {
+  if (options.output == "md") print_md(rows, source, options, out);
+  if (options.output == "csv") print_csv(rows, source, options, out);
+  if (options.output == "json" || options.output == "jsonl") {
     const record::Environment environment = telemetry::capture_environment();
-    const bool array = options.format == "json";
+    const bool array = options.output == "json";
     if (array) fmt::print(out, "[\n");
     for (std::size_t i = 0; i < rows.size(); ++i)
       fmt::print(out, "{}{}{}\n", array ? "  " : "", json_row(rows[i], source, options, environment),

@@ -20,9 +20,9 @@ struct BenchOptions {
   std::vector<std::int64_t> depth{0};     // -d: context before the decoded tokens
   std::vector<std::int64_t> batch{1};     // -b: sequences decoded together
   int repetitions = 5;                    // -r
-  std::string precision = "bf16";
-  std::vector<std::string> force;  // op=variant
-  std::string format = "md";       // -o: md, csv, json, jsonl
+  std::string format = "bf16";            // engine::format_from
+  std::vector<std::string> force;         // op=variant
+  std::string output = "md";              // -o: md, csv, json, jsonl
   std::uint64_t seed = 1;
 };
 

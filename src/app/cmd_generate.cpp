@@ -39,6 +39,7 @@ struct Figures {
   const engine::TextResult& result;
   Bytes last_cache;                         // of the machine
   std::optional<BytesPerSecond> bandwidth;  // of its memory
+  std::string format;                       // as given
 
   std::optional<BytesPerSecond> read_rate() const {
     if (!result.stats.tpot) return std::nullopt;
@@ -91,7 +92,7 @@ struct Figures {
     object["read_bandwidth_share"] = or_null(share());
     object["fits_in_cache"] = in_cache();
     object["formulas"] = engine::GenerationStats::kFormulas;
-    object["precision"] = name_of(engine.options().precision);
+    object["format"] = format;
     object["finish_reason"] = name_of(result.finish);
     object["text"] = result.text;
     object["prompt_ids"] = result.prompt_ids;
@@ -105,7 +106,7 @@ struct Figures {
 
 Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
                     const std::function<Result<BytesPerSecond>()>& read_bandwidth, std::FILE* out) {
-  RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
+  RL_ASSIGN(const engine::NumberFormat format, engine::format_from(options.format));
   RL_ASSIGN(const std::string prompt, prompt_text(options));
   RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   // Generated weights come without files; --save gives them the demo tokenizer, and so does this. The text means
@@ -120,7 +121,8 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
   RL_ASSIGN(const std::vector<TokenId> prompt_ids, encoder.encode(prompt));
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
             engine::Engine::make(source, backend, backend.device->memory(),
-                                 {.precision = precision,
+                                 {.precision = format.precision,
+                                  .weights = format.weights,
                                   .max_context = context_for(options, source.config, std::ssize(prompt_ids)),
                                   .max_seqs = 1,
                                   .force = options.force}));
@@ -145,7 +147,8 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
                                stream));
   RL_TRY(std::move(written));
 
-  Figures figures{.result = result, .last_cache = backend.device->info().last_cache};
+  Figures figures{
+      .result = result, .last_cache = backend.device->info().last_cache, .bandwidth = {}, .format = options.format};
   if (read_bandwidth)
     if (const auto measured = read_bandwidth()) figures.bandwidth = *measured;
   if (options.json) return write(out, figures.json(*engine));

@@ -27,8 +27,8 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   std::vector<std::string> stop;
   bool ignore_eos = false;
-  std::int64_t ctx = 0;  // tokens of context; 0: what prompt and answer need
-  std::string precision = "bf16";
+  std::int64_t ctx = 0;                      // tokens of context; 0: what prompt and answer need
+  std::string format = "bf16";               // engine::format_from
   std::map<std::string, std::string> force;  // op -> variant
   bool json = false;
 };

@@ -54,13 +54,15 @@ Result<std::vector<TokenId>> read_ids(const std::string& path, const model::Mode
 }  // namespace
 
 Status cmd_logits(const LogitsOptions& options, const ops::Backend& backend) {
-  RL_ASSIGN(const engine::Precision precision, engine::precision_from(options.precision));
+  RL_ASSIGN(const engine::NumberFormat format, engine::format_from(options.format));
   RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   RL_ASSIGN(const std::vector<TokenId> ids, read_ids(options.ids_file, source.config));
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
-            engine::Engine::make(
-                source, backend, backend.device->memory(),
-                {.precision = precision, .max_context = std::max<std::int64_t>(2, std::ssize(ids)), .max_seqs = 1}));
+            engine::Engine::make(source, backend, backend.device->memory(),
+                                 {.precision = format.precision,
+                                  .weights = format.weights,
+                                  .max_context = std::max<std::int64_t>(2, std::ssize(ids)),
+                                  .max_seqs = 1}));
   RL_ASSIGN(
       model::SafetensorsWriter writer,
       model::SafetensorsWriter::create(

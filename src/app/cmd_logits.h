@@ -12,7 +12,7 @@ struct LogitsOptions {
   std::string model;
   std::string ids_file;  // token ids between white space
   std::string out;       // safetensors file: tensor `logits` [tokens, vocab] float32
-  std::string precision = "fp32";
+  std::string format = "fp32";
 };
 
 // Errors: usage; those of loading; io; invalid_input with byte offset for a token that is not a number or not in the

@@ -17,9 +17,10 @@ constexpr std::int64_t kFewTokens = 8192;  // below, the standard errors are wid
 Result<std::unique_ptr<engine::Engine>> make_engine(const model::ModelSource& source, const OpenBackend& open,
                                                     const std::string& format, std::int64_t context,
                                                     std::int64_t seqs) {
-  RL_ASSIGN(const engine::Precision precision, engine::precision_from(format));
+  RL_ASSIGN(const engine::NumberFormat chosen, engine::format_from(format));
   return engine::Engine::make(source, open.backend, open.device->memory(),
-                              {.precision = precision,
+                              {.precision = chosen.precision,
+                               .weights = chosen.weights,
                                .max_context = std::min(context, source.config.max_positions),
                                .max_seqs = seqs,
                                .prefix_reuse = false});
@@ -131,8 +132,7 @@ Status compare_formats(const QualityOptions& options, const OpenBackend& open, c
 
 Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, const model::ModelSource& source,
                         const quality::Text& text, std::FILE* out) {
-  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
-            make_engine(source, open, options.precision, options.window, 1));
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine, make_engine(source, open, options.format, options.window, 1));
   std::span<const TokenId> ids = text.ids;
   if (options.tokens > 0) ids = ids.first(std::min(ids.size(), static_cast<std::size_t>(options.tokens)));
   RL_ASSIGN(const quality::Perplexity result,
@@ -141,7 +141,7 @@ Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, 
   if (options.json) {
     const json all = {{"model", name},
                       {"text", file},
-                      {"precision", options.precision},
+                      {"format", options.format},
                       {"window", options.window},
                       {"tokens", result.tokens},
                       {"mean_nll", result.mean_nll()},
@@ -151,7 +151,7 @@ Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, 
     return ok();
   }
   fmt::print(out, "perplexity {:.5f} +/- {:.5f}\n{} tokens of {}, windows of {}, {} in {}\n", result.ppl(),
-             result.standard_error(), result.tokens, file, options.window, name, options.precision);
+             result.standard_error(), result.tokens, file, options.window, name, options.format);
   return ok();
 }
 

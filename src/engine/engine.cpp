@@ -13,22 +13,37 @@ namespace rl::engine {
 
 const char* name_of(Precision precision) { return precision == Precision::f32 ? "fp32" : "bf16"; }
 
-Result<Precision> precision_from(std::string_view name) {
-  for (const Precision precision : {Precision::f32, Precision::bf16})
-    if (name == name_of(precision)) return precision;
-  return Error{.kind = ErrorKind::usage,
-               .what = "no such precision",
-               .rule = "engine.precision",
-               .expected = "bf16 or fp32",
-               .found = std::string(name)};
-}
-
 namespace {
+
+using quant::Format;
+
+const NumberFormat kFormats[] = {
+    {"bf16", Precision::bf16, {Format::bf16, Format::bf16}},
+    {"fp16", Precision::bf16, {Format::f16, Format::f16}},
+    {"fp32", Precision::f32, {Format::f32, Format::f32}},
+    {"int8", Precision::bf16, {Format::int8, Format::bf16}},
+};
 
 // Plans kept: the shapes of a busy engine's steps, most of which are decodes of 1 to max_seqs sequences.
 constexpr std::size_t kPlans = 64;
 
 }  // namespace
+
+std::string format_names() {
+  std::string names;
+  for (const NumberFormat& format : kFormats) names += (names.empty() ? "" : ", ") + format.name;
+  return names;
+}
+
+Result<NumberFormat> format_from(std::string_view name) {
+  for (const NumberFormat& format : kFormats)
+    if (format.name == name) return format;
+  return Error{.kind = ErrorKind::usage,
+               .what = "no such number format",
+               .rule = "engine.format",
+               .expected = "one of " + format_names(),
+               .found = std::string(name)};
+}
 
 struct Engine::Impl {
   model::ModelConfig config;
@@ -48,7 +63,7 @@ struct Engine::Impl {
   Scheduler scheduler;
   PlanCache plans{kPlans};
   std::set<std::string> path;
-  bool batch_invariant = true;
+  bool batch_invariant = true, emulated = false;
 
   Impl(const model::ModelConfig& c, Setup s, Binder b)
       : config(c),
@@ -66,6 +81,8 @@ struct Engine::Impl {
                                             const EngineOptions& options, bool weights_are_there);
   Error explained(Error error) const;                         // what is said where memory ran out
   Status allocate(Device& device, MemoryResource& resource);  // everything but the weights
+  Status look_at_variants();
+  StepBucket bucket_for(const StepBucket& step) const;
   void use(std::shared_ptr<const model::ModelWeights> loaded);
   Status make_rope_tables(MemoryResource& resource);
   Status check_ids(std::span<const TokenId> ids) const;
@@ -102,6 +119,13 @@ void Engine::Impl::use(std::shared_ptr<const model::ModelWeights> loaded) {
   memory.workspace_bytes = workspace.size();
 }
 
+// A decode step's plan tells what will run, before anything does.
+Status Engine::Impl::look_at_variants() {
+  RL_ASSIGN(const StepPlan plan, binder.bind(forward, bucket_for(step_shape(1, 1, 1, true)), memory));
+  emulated = plan.emulated();
+  return ok();
+}
+
 Status Engine::Impl::make_rope_tables(MemoryResource& resource) {
   const std::int64_t positions = setup.limits.context, half = config.head_dim / 2;
   const model::RopeTables tables = model::rope_tables(config, positions);
@@ -127,11 +151,14 @@ Status Engine::Impl::check_ids(std::span<const TokenId> ids) const {
   return ok();
 }
 
-Result<const StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
+StepBucket Engine::Impl::bucket_for(const StepBucket& step) const {
   const StepLimits& limits = setup.limits;
-  const StepBucket largest{
-      .tokens = limits.tokens, .seqs = limits.seqs, .max_q = limits.tokens, .head_rows = limits.head_rows};
-  const StepBucket bucket = setup.options.buckets->bucket_for(step, largest);
+  return setup.options.buckets->bucket_for(
+      step, {.tokens = limits.tokens, .seqs = limits.seqs, .max_q = limits.tokens, .head_rows = limits.head_rows});
+}
+
+Result<const StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
+  const StepBucket bucket = bucket_for(step);
   if (const StepPlan* plan = plans.find(bucket)) return plan;
   RL_ASSIGN(StepPlan plan, binder.bind(forward, bucket, memory));
   for (std::string& line : plan.path()) path.insert(std::move(line));
@@ -189,6 +216,7 @@ Result<std::unique_ptr<Engine>> Engine::make(const model::ModelSource& source, c
       source, {.format = setup.format, .layout = setup.layout, .progress = setup.options.load_progress}, memory);
   if (!weights) return impl->explained(std::move(weights).error());
   impl->use(std::make_shared<const model::ModelWeights>(std::move(*weights)));
+  RL_TRY(impl->look_at_variants());
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -200,13 +228,14 @@ Result<std::unique_ptr<Engine>> Engine::make_beside(const Engine& first, const o
     return Error{.kind = ErrorKind::usage,
                  .what = "an engine beside another one needs its weights in another form",
                  .rule = "engine.beside",
-                 .expected = fmt::format("{}, {}", name_of(there.format), name_of(there.layout)),
-                 .found = fmt::format("{}, {}", name_of(wanted.format), name_of(wanted.layout)),
-                 .hint = "give it the precision and the forced products of the first"};
+                 .expected = fmt::format("{}, {}", describe(there.format), name_of(there.layout)),
+                 .found = fmt::format("{}, {}", describe(wanted.format), name_of(wanted.layout)),
+                 .hint = "give it the precision, the format and the forced products of the first"};
   impl->synthetic = first.synthetic();
   if (Status allocated = impl->allocate(*backend.device, memory); !allocated)
     return impl->explained(std::move(allocated).error());
   impl->use(first.impl_->weights);
+  RL_TRY(impl->look_at_variants());
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -309,6 +338,7 @@ Status Engine::residuals(std::span<const TokenId> ids,
 const model::ModelConfig& Engine::config() const { return impl_->config; }
 const EngineOptions& Engine::options() const { return impl_->setup.options; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->setup.plan; }
+bool Engine::emulated() const { return impl_->emulated; }
 bool Engine::synthetic() const { return impl_->synthetic; }
 Bytes Engine::weight_bytes_per_token() const { return impl_->weights->bytes_per_token; }
 Bytes Engine::kv_bytes_per_token() const {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,18 +22,24 @@
 
 namespace rl::engine {
 
-enum class Precision {
-  f32,
-  bf16
-};  // of weights, activations and cache; the residual stream and logits are f32 in both
+enum class Precision { f32, bf16 };  // of activations and cache; the residual stream and logits are f32 in both
 
-const char* name_of(Precision precision);                 // "fp32", "bf16"
-Result<Precision> precision_from(std::string_view name);  // those names; errors: usage
+const char* name_of(Precision precision);  // "fp32", "bf16"
+
+// What a model computes in, by the name users know.
+struct NumberFormat {
+  std::string name = "bf16";
+  Precision precision = Precision::bf16;
+  quant::ModelFormat weights;
+};
+std::string format_names();                               // "bf16, fp16, ..."
+Result<NumberFormat> format_from(std::string_view name);  // errors: usage
 
 struct EngineOptions {
   Precision precision = Precision::bf16;
-  std::int64_t max_context = 0;    // tokens of the longest sequence; 0: the model's, at most 4096
-  std::int64_t max_seqs = 16;      // sequences in one step
+  std::optional<quant::ModelFormat> weights;  // none: those of the precision
+  std::int64_t max_context = 0;               // tokens of the longest sequence; 0: the model's, at most 4096
+  std::int64_t max_seqs = 16;                 // sequences in one step
   std::int64_t step_tokens = 512;  // tokens in one step, at least max_seqs; longer prompts are prefilled in chunks
   Bytes kv_memory{0};  // for KV pages; 0: enough for max_seqs sequences of max_context, at most half of what is free
   bool prefix_reuse = true;  // requests with equal leading tokens share their cache; a measurement turns it off
@@ -80,6 +87,8 @@ class Engine {
   const model::ModelConfig& config() const;
   const EngineOptions& options() const;  // with defaults filled in
   const MemoryPlan& memory_plan() const;
+  // Whether a format is computed without instructions made for it: its speed says nothing about the format.
+  bool emulated() const;
   bool synthetic() const;                // the weights are generated: no output of this model means anything
   Bytes weight_bytes_per_token() const;  // that a decode step reads
   Bytes kv_bytes_per_token() const;      // of one token of context, all layers

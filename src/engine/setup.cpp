@@ -51,7 +51,7 @@ std::set<std::int64_t> sampled_counts(std::int64_t most) {
 }
 
 // The workspace of every shape a step can have. Layers are alike, so one stands for all.
-Result<Bytes> workspace_with(const Binder& binder, const model::ModelConfig& one_layer, quant::Format format,
+Result<Bytes> workspace_with(const Binder& binder, const model::ModelConfig& one_layer, quant::ModelFormat format,
                              quant::Layout layout, const StepLimits& limits, DType activation) {
   RL_ASSIGN(const model::ModelWeights weights, model::weight_shapes(one_layer, format, layout));
   const model::Forward forward = model::build_forward(one_layer, weights);
@@ -121,6 +121,10 @@ Result<EngineOptions> complete_options(const EngineOptions& given, const model::
                       fmt::format("at most {} with a context of {}",
                                   std::numeric_limits<std::int32_t>::max() / options.max_context, options.max_context));
   if (options.kv_memory.count < 0) return bad_option("kv_memory", options.kv_memory.count, "0 or more bytes");
+  if (!options.weights) {
+    const quant::Format same = options.precision == Precision::f32 ? quant::Format::f32 : quant::Format::bf16;
+    options.weights = {.layers = same, .tables = same};
+  }
   if (!options.buckets) options.buckets = &exact_buckets();
   return options;
 }
@@ -140,7 +144,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   Setup setup{.options = options,
               .limits = step_limits(options, config),
               .activation = activation_type(options.precision),
-              .format = options.precision == Precision::f32 ? quant::Format::f32 : quant::Format::bf16};
+              .format = *options.weights};
   model::ModelConfig one_layer = config;
   one_layer.layers = 1;
 
@@ -160,7 +164,8 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   const std::int64_t logit_rows = std::max(limits.head_rows, limits.seqs);
 
   MemoryPlan& plan = setup.plan;
-  plan.lines.push_back({"weights", weights.bytes, fmt::format("{}, {}", name_of(setup.format), name_of(setup.layout))});
+  plan.lines.push_back(
+      {"weights", weights.bytes, fmt::format("{}, {}", describe(setup.format), name_of(setup.layout))});
   plan.lines.push_back({"rope tables", {2 * limits.context * (config.head_dim / 2) * 4}, "cos and sin, f32"});
   plan.lines.push_back({"activations", setup.activations.total, fmt::format("of {} tokens", limits.tokens)});
   plan.lines.push_back({"workspace", setup.workspace, "the most any op of any step needs"});

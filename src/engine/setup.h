@@ -13,7 +13,7 @@ struct Setup {
   EngineOptions options;  // with defaults filled in
   StepLimits limits;
   DType activation = DType::bf16;
-  quant::Format format = quant::Format::bf16;
+  quant::ModelFormat format;
   quant::Layout layout = quant::Layout::row_major;  // the first of the backend's that every site's variant reads
   ActivationPlan activations;
   Bytes workspace;

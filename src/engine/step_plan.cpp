@@ -72,6 +72,10 @@ std::vector<std::string> StepPlan::path() const {
   return {lines.begin(), lines.end()};
 }
 
+bool StepPlan::emulated() const {
+  return std::any_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().emulated; });
+}
+
 bool StepPlan::batch_invariant() const {
   return std::all_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().batch_invariant; });
 }

@@ -68,6 +68,7 @@ struct StepPlan {
   Bytes workspace() const;                // the most an op needs
   std::vector<std::string> path() const;  // "site: variant", each once, sorted
   bool batch_invariant() const;           // every op's variant is
+  bool emulated() const;                  // any op's variant is
 };
 
 // The plans used last, found by bucket.

@@ -125,31 +125,36 @@ Status serve_all(engine::Engine& engine, const std::vector<engine::Request>& req
   return cold_since(engine, reused);
 }
 
+measure::Task prefill_task(engine::Engine& engine, std::int64_t tokens, std::uint64_t seed, std::string name) {
+  struct State {
+    std::uint64_t seed;
+    std::vector<engine::Request> next;
+  };
+  const auto state = std::make_shared<State>(State{.seed = seed, .next = {}});
+  return {.name = std::move(name),
+          .run = [&engine, state] { return serve_all(engine, state->next); },
+          .prepare =
+              [&engine, state, tokens] {
+                state->next = {{.prompt = random_ids(tokens, engine.config().vocab, state->seed++), .max_tokens = 1}};
+                return ok();
+              }};
+}
+
 Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t tokens, const measure::Plan& plan) {
-  std::uint64_t seed = plan.seed;
-  std::vector<TokenId> prompt;
-  const measure::Task task{.name = "prefill",
-                           .run = [&]() -> Status {
-                             const std::int64_t reused = engine.reused_tokens();
-                             RL_TRY(engine.submit({.prompt = prompt, .max_tokens = 1}));
-                             while (!engine.idle()) RL_TRY(engine.step());
-                             return cold_since(engine, reused);
-                           },
-                           .prepare =
-                               [&] {
-                                 prompt = random_ids(tokens, engine.config().vocab, seed++);
-                                 return ok();
-                               }};
-  RL_ASSIGN(record::Metric time, measure::run(plan, task));
+  RL_ASSIGN(record::Metric time, measure::run(plan, prefill_task(engine, tokens, plan.seed, "prefill")));
   time.timing = record::Timing::end_to_end;
   return measure::rate_of(time, "prefill_throughput", "tok/s", static_cast<double>(tokens));
 }
 
+measure::Task decode_task(engine::Engine& engine, const DecodeLoad& load, std::uint64_t seed, std::string name) {
+  const auto decoding = std::make_shared<Decoding>(engine, load, seed);
+  return {.name = std::move(name),
+          .run = [decoding] { return decoding->run(); },
+          .prepare = [decoding] { return decoding->prepare(); }};
+}
+
 Result<record::Metric> measure_decode(engine::Engine& engine, const DecodeLoad& load, const measure::Plan& plan) {
-  Decoding decoding(engine, load, plan.seed);
-  const measure::Task task{
-      .name = "decode", .run = [&] { return decoding.run(); }, .prepare = [&] { return decoding.prepare(); }};
-  RL_ASSIGN(record::Metric time, measure::run(plan, task));
+  RL_ASSIGN(record::Metric time, measure::run(plan, decode_task(engine, load, plan.seed, "decode")));
   time.timing = record::Timing::end_to_end;
   return measure::rate_of(time, "decode_throughput", "tok/s", static_cast<double>(load.steps * load.seqs));
 }

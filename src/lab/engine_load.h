@@ -11,6 +11,10 @@ namespace rl::lab {
 // Token ids below the vocabulary's size, from seed and stream: random inputs that no two samples share.
 std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed, std::uint64_t stream = 0);
 
+// A prefill of a new random prompt from an empty cache to its first sampled token, head and sampling included; the
+// prompt is made outside the timed part. The engine must outlive the task.
+measure::Task prefill_task(engine::Engine& engine, std::int64_t tokens, std::uint64_t seed, std::string name);
+
 // Prefill throughput: n prompt tokens of one sequence from an empty cache to its first sampled token, head and sampling
 // included. The metric is "prefill_throughput" in tok/s.
 Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t tokens, const measure::Plan& plan);
@@ -23,6 +27,10 @@ struct DecodeLoad {
   std::int64_t drift() const;
   std::int64_t context() const;  // tokens the engine must have room for, per sequence
 };
+
+// `load.steps` decode steps of sequences that were really prefilled, outside the timed part. The engine must outlive
+// the task, which ends its sequences when it goes.
+measure::Task decode_task(engine::Engine& engine, const DecodeLoad& load, std::uint64_t seed, std::string name);
 
 // Decode throughput, tokens of all sequences together; the prompts are random and really prefilled, outside the timed
 // part. The metric is "decode_throughput" in tok/s.

@@ -78,7 +78,7 @@ class Loader {
   Status plan() {
     const ModelConfig& c = source_.config;
     const std::int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-    RL_TRY(matrix(weights_.embedding, c.vocab, c.hidden, {kEmbeddingName}));
+    RL_TRY(matrix(weights_.embedding, options_.format.tables, c.vocab, c.hidden, {kEmbeddingName}));
     weights_.layers.resize(static_cast<std::size_t>(c.layers));
     for (std::int64_t i = 0; i < c.layers; ++i) {
       LayerWeights& layer = weights_.layers[static_cast<std::size_t>(i)];
@@ -86,7 +86,7 @@ class Loader {
       RL_TRY(vector(layer.attention_norm, {name("input_layernorm.weight")}));
       RL_TRY(vector(layer.ffn_norm, {name("post_attention_layernorm.weight")}));
       RL_TRY(
-          matrix(layer.qkv, q + 2 * kv, c.hidden,
+          matrix(layer.qkv, options_.format.layers, q + 2 * kv, c.hidden,
                  {name("self_attn.q_proj.weight"), name("self_attn.k_proj.weight"), name("self_attn.v_proj.weight")}));
       if (c.qkv_bias) {
         RL_TRY(vector(layer.qkv_bias,
@@ -96,17 +96,18 @@ class Loader {
         RL_TRY(vector(layer.q_norm, {name("self_attn.q_norm.weight")}));
         RL_TRY(vector(layer.k_norm, {name("self_attn.k_norm.weight")}));
       }
-      RL_TRY(matrix(layer.out, c.hidden, q, {name("self_attn.o_proj.weight")}));
+      RL_TRY(matrix(layer.out, options_.format.layers, c.hidden, q, {name("self_attn.o_proj.weight")}));
       if (c.out_bias) RL_TRY(vector(layer.out_bias, {name("self_attn.o_proj.bias")}));
-      RL_TRY(matrix(layer.gate_up, 2 * c.ffn, c.hidden, {name("mlp.gate_proj.weight"), name("mlp.up_proj.weight")}));
-      RL_TRY(matrix(layer.down, c.hidden, c.ffn, {name("mlp.down_proj.weight")}));
+      RL_TRY(matrix(layer.gate_up, options_.format.layers, 2 * c.ffn, c.hidden,
+                    {name("mlp.gate_proj.weight"), name("mlp.up_proj.weight")}));
+      RL_TRY(matrix(layer.down, options_.format.layers, c.hidden, c.ffn, {name("mlp.down_proj.weight")}));
     }
     RL_TRY(vector(weights_.final_norm, {kFinalNormName}));
     const Bytes embedding = embedding_bytes_;
     if (c.tied_head) {
       weights_.head = weights_.embedding;
     } else {
-      RL_TRY(matrix(weights_.head, c.vocab, c.hidden, {kHeadName}));
+      RL_TRY(matrix(weights_.head, options_.format.tables, c.vocab, c.hidden, {kHeadName}));
     }
     weights_.bytes_per_token = c.tied_head ? weights_.bytes : weights_.bytes - embedding;
     return ok();
@@ -121,10 +122,11 @@ class Loader {
   }
 
   // A matrix made of stored ones, their rows one after the other.
-  Status matrix(quant::PackedWeight& weight, std::int64_t rows, std::int64_t cols, std::vector<std::string> parts) {
-    RL_ASSIGN(const quant::PackedSize size, quant::packed_size(options_.format, options_.layout, rows, cols));
+  Status matrix(quant::PackedWeight& weight, quant::Format format, std::int64_t rows, std::int64_t cols,
+                std::vector<std::string> parts) {
+    RL_ASSIGN(const quant::PackedSize size, quant::packed_size(format, options_.layout, rows, cols));
     RL_ASSIGN(void* const data, allocate(size.data + size.scales));
-    weight = {.format = options_.format,
+    weight = {.format = format,
               .layout = options_.layout,
               .rows = rows,
               .cols = cols,

@@ -97,7 +97,7 @@ struct ModelWeights {
 };
 
 struct LoadOptions {
-  quant::Format format = quant::Format::bf16;  // of the matrices
+  quant::ModelFormat format;
   quant::Layout layout = quant::Layout::row_major;
   int threads = 0;                                      // 0: one per core
   std::function<void(Bytes done, Bytes all)> progress;  // of stored bytes; from any thread, one at a time; may be empty

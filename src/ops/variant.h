@@ -17,6 +17,7 @@ struct Facts {
   bool pdl_safe = false;         // waits for its predecessor itself (programmatic dependent launch)
   bool deterministic = true;     // equal inputs, equal bits
   bool batch_invariant = false;  // a row's bits do not depend on the other rows of the batch
+  bool emulated = false;         // computes a format without instructions made for it: its speed says nothing
 };
 
 template <class Args>

@@ -3,6 +3,7 @@
 // A `.cu` may include this header.
 
 #include <cstdint>
+#include <string>
 
 #include "tensor/dtype.h"
 
@@ -14,6 +15,14 @@ enum class Format : std::uint8_t {
   bf16,
   f16,
   int8,  // W8A8: int8 weights with one f32 scale per row; the kernel quantises its input per token
+};
+
+// The formats of a model's matrices. Embedding and head keep 16 bits or more where the layers have 8: they are read
+// once a token and decide what is said, and every 8-bit recipe of the field leaves them (llm-compressor, DeepSeek-V3).
+struct ModelFormat {
+  Format layers = Format::bf16;
+  Format tables = Format::bf16;  // embedding and head
+  friend constexpr bool operator==(const ModelFormat&, const ModelFormat&) = default;
 };
 
 // Where they are.
@@ -51,6 +60,11 @@ constexpr const char* name_of(Format format) {
       return "int8";
   }
   return "?";
+}
+inline std::string describe(const ModelFormat& format) {
+  return format.layers == format.tables
+             ? name_of(format.layers)
+             : std::string(name_of(format.layers)) + " (embedding and head " + name_of(format.tables) + ")";
 }
 constexpr const char* name_of(Layout layout) { return layout == Layout::panel64 ? "panel64" : "row_major"; }
 

@@ -49,11 +49,10 @@ struct Commands : testing::Test {
 };
 
 TEST_F(Commands, GenerateJsonHoldsTheTextAndItsFigures) {
-  ASSERT_VALUE(const std::string text, generate({.model = demo_folder(),
-                                                 .prompt = "def fibonacci(n):\n",
-                                                 .max_tokens = 16,
-                                                 .precision = "fp32",
-                                                 .json = true}));
+  ASSERT_VALUE(
+      const std::string text,
+      generate(
+          {.model = demo_folder(), .prompt = "def fibonacci(n):\n", .max_tokens = 16, .format = "fp32", .json = true}));
   const auto object = nlohmann::json::parse(text);
   EXPECT_EQ(object["text"].get<std::string>().substr(0, 22), "    \"\"\"Fibonacci funct");
   EXPECT_EQ(object["predicted_n"], 16);
@@ -70,12 +69,12 @@ TEST_F(Commands, GenerateStreamsTheTextAlone) {
   const fs::path prompt = write("prompt.txt", "def fibonacci(n):\n");
   ASSERT_VALUE(
       const std::string text,
-      generate({.model = demo_folder(), .file = prompt, .max_tokens = 40, .stop = {"function"}, .precision = "fp32"}));
+      generate({.model = demo_folder(), .file = prompt, .max_tokens = 40, .stop = {"function"}, .format = "fp32"}));
   EXPECT_EQ(text, "    \"\"\"Fibonacci \n");
 }
 
 TEST_F(Commands, GenerateRefusesWhatItCannotDo) {
-  EXPECT_EQ(generate({.model = demo_folder(), .precision = "fp8"}).error().rule, "engine.precision");
+  EXPECT_EQ(generate({.model = demo_folder(), .format = "fp7"}).error().rule, "engine.format");
   EXPECT_EQ(generate({.model = demo_folder(), .prompt = "x", .max_tokens = 0}).error().rule, "request.max_tokens");
   EXPECT_EQ(generate({.model = demo_folder(), .prompt = "x", .ctx = 4096}).error().rule, "engine.max_context");
   EXPECT_EQ(generate({.model = demo_folder(), .prompt = "import os import sys", .ctx = 3}).error().rule,

@@ -36,6 +36,51 @@ TEST_F(EngineTest, TheMemoryPlanIsWhatTheAllocatorCounts) {
       }
 }
 
+TEST_F(EngineTest, FormatsShrinkTheWeightsAndKeepTheModel) {
+  const auto make = [&](const char* name) -> Result<std::unique_ptr<Engine>> {
+    RL_ASSIGN(const NumberFormat format, format_from(name));
+    return make_engine("llama2", *backend,
+                       {.precision = format.precision, .weights = format.weights, .max_context = 128, .max_seqs = 1},
+                       memory);
+  };
+  std::map<std::string, Bytes> weights;
+  std::map<std::string, std::vector<float>> logits;
+  for (const char* name : {"fp32", "bf16", "fp16", "int8"}) {
+    ASSERT_VALUE(const auto engine, make(name));
+    weights[name] = engine->memory_plan().of("weights");
+    EXPECT_FALSE(engine->emulated()) << name;
+    ASSERT_OK(engine->score(prompt(64), [&](std::int64_t, const TensorRef& part) -> Status {
+      logits[name].insert(logits[name].end(), part.as<const float>(), part.as<const float>() + part.elements());
+      return ok();
+    }));
+  }
+  EXPECT_LT(weights["int8"], weights["bf16"]);
+  EXPECT_EQ(weights["fp16"], weights["bf16"]);
+  EXPECT_LT(weights["bf16"], weights["fp32"]);
+  const auto error = [&](const char* name) {
+    double noise = 0, signal = 0;
+    for (std::size_t i = 0; i < logits["fp32"].size(); ++i) {
+      const double base = static_cast<double>(logits["fp32"][i]);
+      noise += std::pow(static_cast<double>(logits[name][i]) - base, 2);
+      signal += base * base;
+    }
+    return std::sqrt(noise / signal);
+  };
+  // Rounding steps of a weight: 2^-9 (bf16), 2^-12 (fp16, beside bf16 activations), about 1/254 of the largest (int8).
+  EXPECT_GT(error("bf16"), 1e-4);
+  EXPECT_LT(error("bf16"), 0.02);
+  EXPECT_LT(error("fp16"), 0.02);
+  EXPECT_GT(error("int8"), error("bf16"));
+  EXPECT_LT(error("int8"), 0.1);
+
+  EXPECT_EQ(format_from("fp7").error().rule, "engine.format");
+  ASSERT_VALUE(const auto bf16, make("bf16"));
+  ASSERT_VALUE(const NumberFormat int8, format_from("int8"));
+  const auto beside = Engine::make_beside(*bf16, *backend, memory, {.weights = int8.weights});
+  ASSERT_FALSE(beside);
+  EXPECT_EQ(beside.error().rule, "engine.beside");
+}
+
 TEST_F(EngineTest, TheKvMemoryGivenIsTheKvMemoryTaken) {
   ASSERT_VALUE(const auto engine, make_engine("llama2", *backend, {.kv_memory = 1_MiB}, memory));
   const Bytes kv = engine->memory_plan().of("kv pages"), page = {engine->kv_bytes_per_token().count * 64};

@@ -2,6 +2,7 @@
 #include "check/result.h"
 #include "device/memory.h"
 #include "model/embedded_demo.h"
+#include "model/forward/forward.h"
 #include "model/model.h"
 #include "model/safetensors.h"
 #include "model/weight_names.h"
@@ -52,8 +53,10 @@ TEST(LoadWeights, EveryTensorOfEveryFixtureIsInItsPlace) {
     ASSERT_VALUE(const ModelSource source, find_model(fixture(name)));
     EXPECT_TRUE(source.warnings.empty()) << source.warnings[0];
     for (const auto layout : {quant::Layout::row_major, quant::Layout::panel64}) {
-      ASSERT_VALUE(const ModelWeights w,
-                   load_weights(source, {.format = quant::Format::f32, .layout = layout, .threads = 3}, host_memory()));
+      ASSERT_VALUE(
+          const ModelWeights w,
+          load_weights(source, {.format = {quant::Format::f32, quant::Format::f32}, .layout = layout, .threads = 3},
+                       host_memory()));
       EXPECT_EQ(unpacked(w.embedding), stored(source, kEmbeddingName));
       EXPECT_EQ(unpacked(w.head), stored(source, source.config.tied_head ? kEmbeddingName : kHeadName));
       EXPECT_EQ(w.head.data == w.embedding.data, source.config.tied_head);
@@ -83,6 +86,23 @@ TEST(LoadWeights, EveryTensorOfEveryFixtureIsInItsPlace) {
   }
 }
 
+TEST(LoadWeights, TablesKeepTheirOwnFormat) {
+  for (const char* name : {"llama2", "mistral"}) {  // tied and not
+    ASSERT_VALUE(const ModelSource source, find_model(fixture(name)));
+    const quant::ModelFormat format{.layers = quant::Format::int8, .tables = quant::Format::f32};
+    ASSERT_VALUE(const ModelWeights w, load_weights(source, {.format = format}, host_memory()));
+    EXPECT_EQ(w.embedding.format, quant::Format::f32);
+    EXPECT_EQ(w.head.format, quant::Format::f32);
+    EXPECT_EQ(unpacked(w.head), stored(source, source.config.tied_head ? kEmbeddingName : kHeadName));
+    for (const LayerWeights& layer : w.layers)
+      for (const quant::PackedWeight* matrix : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down})
+        EXPECT_EQ(matrix->format, quant::Format::int8);
+    ASSERT_VALUE(const ModelWeights shapes, weight_shapes(source.config, format, quant::Layout::row_major));
+    EXPECT_EQ(shapes.bytes, w.bytes);
+    EXPECT_EQ(shapes.bytes_per_token, w.bytes_per_token);
+  }
+}
+
 TEST(LoadWeights, CountsItsBytes) {
   ASSERT_VALUE(const ModelSource tied, find_model("demo"));
   ASSERT_VALUE(const ModelSource untied, find_model(fixture("mistral")));
@@ -92,7 +112,7 @@ TEST(LoadWeights, CountsItsBytes) {
     std::int64_t calls = 0;
     {
       ASSERT_VALUE(const ModelWeights w, load_weights(*source,
-                                                      {.format = quant::Format::bf16,
+                                                      {.format = {},
                                                        .threads = 2,
                                                        .progress =
                                                            [&](Bytes done, Bytes of) {

@@ -142,52 +142,51 @@ void* const kNotLoaded = reinterpret_cast<void*>(kAlignment);
 
 class Shapes {
  public:
-  Shapes(quant::Format format, quant::Layout layout) : format_(format), layout_(layout) {}
+  explicit Shapes(quant::Layout layout) : layout_(layout) {}
   Bytes bytes;
 
   TensorRef vector(std::int64_t n) {
     bytes += Bytes{n * 4};
     return tensor(kNotLoaded, DType::f32, {n});
   }
-  Result<quant::PackedWeight> matrix(std::int64_t rows, std::int64_t cols) {
-    RL_ASSIGN(const quant::PackedSize size, quant::packed_size(format_, layout_, rows, cols));
+  Result<quant::PackedWeight> matrix(quant::Format format, std::int64_t rows, std::int64_t cols) {
+    RL_ASSIGN(const quant::PackedSize size, quant::packed_size(format, layout_, rows, cols));
     bytes += size.data + size.scales;
     return quant::PackedWeight{
-        .format = format_,
+        .format = format,
         .layout = layout_,
         .rows = rows,
         .cols = cols,
         .padded_rows = size.padded_rows,
         .padded_cols = size.padded_cols,
         .data = kNotLoaded,
-        .scales = format_ == quant::Format::int8 ? static_cast<float*>(kNotLoaded) : nullptr,
+        .scales = size.scales.count > 0 ? static_cast<float*>(kNotLoaded) : nullptr,
     };
   }
 
  private:
-  quant::Format format_;
   quant::Layout layout_;
 };
 
 }  // namespace
 
-Result<ModelWeights> weight_shapes(const ModelConfig& config, quant::Format format, quant::Layout layout) {
-  Shapes shapes(format, layout);
+Result<ModelWeights> weight_shapes(const ModelConfig& config, quant::ModelFormat format, quant::Layout layout) {
+  Shapes shapes(layout);
   ModelWeights weights;
-  RL_ASSIGN(weights.embedding, shapes.matrix(config.vocab, config.hidden));
+  RL_ASSIGN(weights.embedding, shapes.matrix(format.tables, config.vocab, config.hidden));
   const Bytes embedding = shapes.bytes;
   const std::int64_t q_rows = config.heads * config.head_dim, qkv_rows = q_rows + 2 * config.kv_heads * config.head_dim;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     LayerWeights w;
     w.attention_norm = shapes.vector(config.hidden);
     w.ffn_norm = shapes.vector(config.hidden);
-    RL_ASSIGN(w.qkv, shapes.matrix(qkv_rows, config.hidden));
+    RL_ASSIGN(w.qkv, shapes.matrix(format.layers, qkv_rows, config.hidden));
     if (config.qkv_bias) w.qkv_bias = shapes.vector(qkv_rows);
     if (config.qk_norm) w.q_norm = shapes.vector(config.head_dim), w.k_norm = shapes.vector(config.head_dim);
-    RL_ASSIGN(w.out, shapes.matrix(config.hidden, q_rows));
+    RL_ASSIGN(w.out, shapes.matrix(format.layers, config.hidden, q_rows));
     if (config.out_bias) w.out_bias = shapes.vector(config.hidden);
-    RL_ASSIGN(w.gate_up, shapes.matrix(2 * config.ffn, config.hidden));
-    RL_ASSIGN(w.down, shapes.matrix(config.hidden, config.ffn));
+    RL_ASSIGN(w.gate_up, shapes.matrix(format.layers, 2 * config.ffn, config.hidden));
+    RL_ASSIGN(w.down, shapes.matrix(format.layers, config.hidden, config.ffn));
     weights.layers.push_back(w);
   }
   weights.final_norm = shapes.vector(config.hidden);
@@ -195,7 +194,7 @@ Result<ModelWeights> weight_shapes(const ModelConfig& config, quant::Format form
     weights.head = weights.embedding;
     weights.bytes_per_token = shapes.bytes;
   } else {
-    RL_ASSIGN(weights.head, shapes.matrix(config.vocab, config.hidden));
+    RL_ASSIGN(weights.head, shapes.matrix(format.tables, config.vocab, config.hidden));
     weights.bytes_per_token = shapes.bytes - embedding;
   }
   weights.bytes = shapes.bytes;

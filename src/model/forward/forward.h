@@ -59,6 +59,6 @@ Forward build_forward(const ModelConfig& config, const ModelWeights& weights);
 // The shapes of the weights that load_weights would make, with data pointers that must not be read, and
 // ModelWeights::bytes and bytes_per_token as they will be: for planning before anything is loaded. Errors: as
 // quant::packed_size.
-Result<ModelWeights> weight_shapes(const ModelConfig& config, quant::Format format, quant::Layout layout);
+Result<ModelWeights> weight_shapes(const ModelConfig& config, quant::ModelFormat format, quant::Layout layout);
 
 }  // namespace rl::model
