@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/cmd_bench.h"
+#include "app/cmd_compare.h"
 #include "app/cmd_doctor.h"
 #include "app/cmd_generate.h"
 #include "app/cmd_history.h"
@@ -274,6 +275,28 @@ Verb add_verify(CLI::App& root, VerifyOptions& options) {
   return {app, [&] { return cmd_verify(options, stdout); }};
 }
 
+Verb add_compare(CLI::App& root, CompareCommand& command) {
+  CLI::App* app =
+      root.add_subcommand("compare", "what is better or worse in run B than in run A; exits 1 if anything is");
+  app->add_option("A", command.baseline, "the baseline: id, folder, record.json, baseline's name, last, last~1")
+      ->required();
+  app->add_option("B", command.candidate, "the candidate")->required();
+  app->add_option("--allow-differences", command.options.allowed,
+                  "compare across these: " + CLI::detail::join(lab::difference_names(), ", ") + ", all")
+      ->delimiter(',')
+      ->type_name("NAMES");
+  app->add_option("--smallest-effect", command.options.smallest_effect, "relative; smaller changes count as the same")
+      ->capture_default_str();
+  app->add_option("--runs", command.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  app->add_flag("--all", command.all, "also list what is the same");
+  auto* md = app->add_flag_callback(
+      "--md", [&] { command.format = "md"; }, "Markdown on standard output");
+  app->add_flag_callback(
+         "--json", [&] { command.format = "json"; }, "JSON on standard output")
+      ->excludes(md);
+  return {app, [&] { return cmd_compare(command, stdout); }};
+}
+
 Verb add_doctor(CLI::App& root, DoctorOptions& options) {
   CLI::App* app =
       root.add_subcommand("doctor", "what this machine has, what each missing part would enable, how to get it");
@@ -320,6 +343,7 @@ int run_command_line(int argc, const char* const* argv) {
   ReportOptions report;
   HistoryOptions history;
   VerifyOptions verify;
+  CompareCommand compare;
   DoctorOptions doctor;
   DeviceOptions generate_device, logits_device;
   std::string experiment_name, tokenize_text, save;
@@ -333,6 +357,7 @@ int run_command_line(int argc, const char* const* argv) {
                         add_report(root, report),
                         add_history(root, history),
                         add_verify(root, verify),
+                        add_compare(root, compare),
                         add_doctor(root, doctor)};
   try {
     root.parse(argc, argv);

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "record/record.h"
+#include "record/run_comparison.h"
 #include "record/store.h"
 
 namespace rl::report {
@@ -23,6 +24,15 @@ std::string terminal(const record::Run& run, const TerminalOptions& options);
 
 // A table of runs, one line each of at most 80 columns.
 std::string history(const std::vector<record::Store::Entry>& runs);
+
+struct ComparisonOptions {
+  int width = 80;    // columns; at least 60
+  bool all = false;  // also what is the same, and every inconclusive one
+};
+// Differences of the runs, a count by experiment, the metrics that are worse, better or inconclusive, and what the
+// verdicts rest on.
+std::string comparison_terminal(const record::RunComparison& comparison, const ComparisonOptions& options);
+std::string comparison_markdown(const record::RunComparison& comparison);
 
 std::string markdown(const record::Run& run);
 

@@ -5,7 +5,9 @@
 #include "base/sha256.h"
 #include "check/result.h"
 #include "e2e/program.h"
+#include "record/integrity.h"
 #include "record/json.h"
+#include "record/write_run.h"
 
 namespace rl::e2e {
 namespace {
@@ -125,6 +127,58 @@ TEST_F(RunTest, VerifyComputesARunAgainAndFindsOneFlippedByte) {
   write_text(folder / "record.json", intact);
   write_text(folder / "SHA256SUMS", sums);
   EXPECT_EQ(run({"verify", folder.string()}).status, 0);
+}
+
+TEST_F(RunTest, CompareExitsByWhatItFinds) {
+  ASSERT_EQ(run({"experiment", "attention", "--seq", "64", "--heads", "1", "--causal", "no"}).status, 0);
+  ASSERT_VALUE(record::Run record, record::from_json(read_text(folder() / "record.json"), "record.json"));
+  const std::string baseline = folder().string(), candidate = (scratch_ / "candidate").string();
+  const auto compare = [&](std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"compare", baseline, candidate});
+    return run(more);
+  };
+  const auto write = [&] {
+    ASSERT_OK(record::write_run_folder(record, candidate));
+    ASSERT_OK(record::write_sums(candidate));
+  };
+  // Samples of this test's making: no verdict depends on the machine.
+  record::Metric& time = record.experiments[0].rows[0].metrics[0];
+  ASSERT_EQ(time.name, "time");
+  time.samples.resize(40);
+  for (std::size_t i = 0; i < 40; ++i) time.samples[i] = 1e-3 * (1 + 1e-4 * static_cast<double>(i * 7 % 40));
+  record.experiments[0].rows.resize(1);
+  record.experiments[0].peak_memory_bytes = 0;
+  ASSERT_OK(record::write_run_folder(record, baseline));
+  ASSERT_OK(record::write_sums(baseline));
+
+  write();
+  const Finished same = compare();
+  EXPECT_EQ(same.status, 0) << same.out << same.err;
+  EXPECT_THAT(same.out, HasSubstr("\nFINE\n"));
+
+  for (double& sample : time.samples) sample *= 1.4;
+  write();
+  EXPECT_EQ(compare().status, 1);
+  EXPECT_THAT(compare({"--json"}).out, HasSubstr("\"judgement\": \"worse\""));
+  EXPECT_THAT(compare({"--md"}).out, HasSubstr("| WORSE | attention, variant standard"));
+
+  for (std::size_t i = 0; i < 40; ++i) time.samples[i] *= i % 2 == 0 ? 0.3 : 1;
+  write();
+  EXPECT_EQ(compare().status, 2);
+
+  record.model.fingerprint = "another";
+  write();
+  const Finished unlike = compare();
+  EXPECT_EQ(unlike.status, 3);
+  EXPECT_THAT(unlike.out, HasSubstr("UNLIKE        model: "));
+  EXPECT_THAT(unlike.out, HasSubstr("--allow-differences model"));
+  EXPECT_EQ(compare({"--allow-differences", "model"}).status, 2);
+  EXPECT_EQ(compare({"--allow-differences", "weather"}).status, 4);
+
+  record.mode = "changed behind its sum";
+  ASSERT_OK(record::write_run_folder(record, candidate));
+  EXPECT_THAT(compare().out, HasSubstr("record.json was changed"));
+  EXPECT_EQ(run({"compare", "last", "nothing"}).status, 10);
 }
 
 }  // namespace
