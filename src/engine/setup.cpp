@@ -76,8 +76,8 @@ Result<Bytes> workspace_with(const Binder& binder, const model::ModelConfig& one
   return most;
 }
 
-ActivationPlan plan_values(const model::Forward& forward, const StepLimits& limits, DType activation) {
-  std::vector<ValueLife> lives(forward.values.size());
+alloc::LifetimePlan plan_values(const model::Forward& forward, const StepLimits& limits, DType activation) {
+  std::vector<alloc::Lifetime> lives(forward.values.size());
   for (std::size_t v = 0; v < lives.size(); ++v) {
     const model::Value& value = forward.values[v];
     const std::int64_t rows =
@@ -89,12 +89,12 @@ ActivationPlan plan_values(const model::Forward& forward, const StepLimits& limi
     const model::Site& site = forward.sites[static_cast<std::size_t>(s)];
     for (const int v : {site.in, site.scratch, site.out}) {
       if (v < 0 || v == forward.logits) continue;
-      ValueLife& life = lives[static_cast<std::size_t>(v)];
+      alloc::Lifetime& life = lives[static_cast<std::size_t>(v)];
       life.first = std::min(life.first, s);
       life.last = std::max(life.last, s);
     }
   }
-  return plan_activations(lives);
+  return alloc::plan_lifetimes(lives);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // What an engine decides before it takes memory: the layout of the weights, the workspace, where values lie, how many
 // pages the cache has.
 
-#include "engine/activation_plan.h"
+#include "device/allocators/lifetime_plan.h"
 #include "engine/binder.h"
 #include "engine/engine.h"
 #include "engine/memory_plan.h"
@@ -15,7 +15,7 @@ struct Setup {
   DType activation = DType::bf16;
   quant::ModelFormat format;
   quant::Layout layout = quant::Layout::row_major;  // the first of the backend's that every site's variant reads
-  ActivationPlan activations;
+  alloc::LifetimePlan activations;
   Bytes workspace;
   std::int64_t pages = 0;      // for sequences
   std::int64_t all_pages = 0;  // and one for padding, if the bucket policy pads

@@ -1,10 +1,9 @@
-// Parts of the engine that need no model: where values lie, the plan cache, buckets, step inputs, stop strings.
+// Parts of the engine that need no model: the memory plan, the plan cache, buckets, step inputs, stop strings.
 
 #include <random>
 
 #include "check/result.h"
 #include "device/memory.h"
-#include "engine/activation_plan.h"
 #include "engine/memory_plan.h"
 #include "engine/step_inputs.h"
 #include "engine/step_plan.h"
@@ -14,38 +13,6 @@ namespace rl::engine {
 namespace {
 
 using namespace literals;
-
-TEST(ActivationPlan, ValuesAliveTogetherNeverOverlapAndOthersShare) {
-  std::mt19937 random(3);
-  for (int round = 0; round < 50; ++round) {
-    std::vector<ValueLife> values(40);
-    std::int64_t sum = 0;
-    for (ValueLife& v : values) {
-      v.bytes = 1 + static_cast<std::int64_t>(random() % 5000);
-      v.first = static_cast<std::int64_t>(random() % 30);
-      v.last = v.first + static_cast<std::int64_t>(random() % 5);
-      sum += v.bytes;
-    }
-    const ActivationPlan plan = plan_activations(values);
-    for (std::size_t a = 0; a < values.size(); ++a) {
-      EXPECT_EQ(plan.offset[a] % kAlignment, 0);
-      EXPECT_LE(plan.offset[a] + values[a].bytes, plan.total.count);
-      for (std::size_t b = 0; b < a; ++b) {
-        const bool meet = values[a].first <= values[b].last && values[b].first <= values[a].last;
-        const bool apart =
-            plan.offset[a] + values[a].bytes <= plan.offset[b] || plan.offset[b] + values[b].bytes <= plan.offset[a];
-        EXPECT_TRUE(!meet || apart) << a << " and " << b;
-      }
-    }
-    EXPECT_LT(plan.total.count, sum / 2);
-  }
-}
-
-TEST(ActivationPlan, AChainOfEqualValuesNeedsTwoPlaces) {
-  std::vector<ValueLife> chain;
-  for (int i = 0; i < 10; ++i) chain.push_back({.bytes = 1024, .first = i, .last = i + 1});
-  EXPECT_EQ(plan_activations(chain).total, 2_KiB);
-}
 
 TEST(MemoryPlan, TotalLeavesOutPinnedMemoryAndTheTableShowsIt) {
   MemoryPlan plan;

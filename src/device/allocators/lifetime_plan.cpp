@@ -1,29 +1,28 @@
-#include "engine/activation_plan.h"
+#include "device/allocators/lifetime_plan.h"
 
 #include <numeric>
 
 #include "base/checked.h"
-#include "device/memory.h"
 
-namespace rl::engine {
+namespace rl::alloc {
 
-ActivationPlan plan_activations(const std::vector<ValueLife>& values) {
+LifetimePlan plan_lifetimes(const std::vector<Lifetime>& values, std::int64_t alignment) {
   std::vector<std::size_t> by_size(values.size());
   std::iota(by_size.begin(), by_size.end(), std::size_t{0});
   std::stable_sort(by_size.begin(), by_size.end(),
                    [&](std::size_t a, std::size_t b) { return values[a].bytes > values[b].bytes; });
 
-  ActivationPlan plan{.offset = std::vector<std::int64_t>(values.size(), 0)};
+  LifetimePlan plan{.offset = std::vector<std::int64_t>(values.size(), 0)};
   std::vector<std::size_t> placed;  // by offset
   for (const std::size_t v : by_size) {
     if (values[v].last < values[v].first) continue;
-    const std::int64_t bytes = round_up(values[v].bytes, kAlignment);
+    const std::int64_t bytes = round_up(values[v].bytes, alignment);
     std::int64_t offset = 0;
     for (const std::size_t other : placed) {
       const bool meet = values[v].first <= values[other].last && values[other].first <= values[v].last;
       if (!meet) continue;
       if (offset + bytes <= plan.offset[other]) break;  // fits in the gap before it
-      offset = std::max(offset, plan.offset[other] + round_up(values[other].bytes, kAlignment));
+      offset = std::max(offset, plan.offset[other] + round_up(values[other].bytes, alignment));
     }
     plan.offset[v] = offset;
     plan.total = std::max(plan.total, Bytes{offset + bytes});
@@ -34,4 +33,4 @@ ActivationPlan plan_activations(const std::vector<ValueLife>& values) {
   return plan;
 }
 
-}  // namespace rl::engine
+}  // namespace rl::alloc
