@@ -76,6 +76,8 @@ class Scheduler {
   // numbers, which ends its request with FinishReason::error. Adds an event for each.
   void complete(std::span<const TokenId> drawn, Seconds now, std::vector<TokenEvent>& events);
 
+  // The running sequences, oldest first, with the pages they hold.
+  std::span<const std::unique_ptr<Sequence>> sequences() const { return running_; }
   std::int64_t running() const { return static_cast<std::int64_t>(running_.size()); }
   std::int64_t waiting() const { return static_cast<std::int64_t>(waiting_.size()); }
   std::int64_t preemptions() const { return preemptions_; }

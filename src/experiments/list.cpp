@@ -19,10 +19,7 @@ std::vector<lab::Entry> make_list() {
   return {
       baseline(),
       attention(),
-      planned({.id = "fragmentation",
-               .title = "VRAM fragmentation",
-               .plan = "1.2",
-               .question = "Which allocator policies fragment memory until a large allocation fails?"}),
+      fragmentation(),
       planned({.id = "quantization",
                .title = "FP8, INT8 and 16-bit formats",
                .plan = "2.1",
