@@ -17,4 +17,8 @@ lab::Entry fragmentation();
 lab::Entry streams();
 lab::Entry batching();
 
+lab::Entry graphs();
+lab::Entry tensor_cores();
+lab::Entry engines();
+
 }  // namespace rl::experiments

@@ -118,6 +118,35 @@ TEST_F(ExperimentsTest, ALoadIsServedWholeAndCold) {
   EXPECT_EQ(truncated.error().found, "9");
 }
 
+// Only these may be skipped on a machine without a GPU; each says why and what to do about it, and nothing but
+// experiments that are not built yet is left out of the list.
+TEST_F(ExperimentsTest, NothingElseIsSkippedOnACpu) {
+  std::vector<std::string> skipped;
+  lab::Context context{.backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_, .axes = {}};
+  for (const lab::Entry& entry : all()) {
+    if (entry.make == nullptr) continue;
+    const Status available = entry.make()->available(context);
+    if (available) continue;
+    skipped.push_back(entry.info.id);
+    EXPECT_EQ(available.error().kind, ErrorKind::unsupported) << entry.info.id;
+    EXPECT_FALSE(available.error().what.empty()) << entry.info.id;
+    EXPECT_FALSE(available.error().hint.empty()) << entry.info.id;
+  }
+  EXPECT_THAT(skipped, testing::ElementsAre("graphs", "tensor-cores", "engines"));
+}
+
+TEST_F(ExperimentsTest, ASkippedOneStillShowsWhatThePlanExpects) {
+  ASSERT_VALUE(const record::Experiment record, run("graphs", {}));
+  EXPECT_EQ(record.state, State::skipped);
+  EXPECT_THAT(record.reasons, testing::ElementsAre(testing::HasSubstr("the CUDA backend, which is not built yet")));
+  EXPECT_THAT(record.remedy, testing::HasSubstr("a machine with an NVIDIA GPU"));
+  EXPECT_EQ(record.expected, "10-30% less latency");
+  ASSERT_EQ(record.hypotheses.size(), 2u);
+  EXPECT_EQ(record.hypotheses[0].expected.low, 0.1);
+  EXPECT_EQ(record.hypotheses[0].outcome, Outcome::skipped);
+  EXPECT_FALSE(record.hypotheses[0].measured_value.has_value());
+}
+
 TEST(List, HoldsEveryRowOfThePlanOnce) {
   std::vector<std::string> ids;
   for (const lab::Entry& entry : all()) ids.push_back(entry.info.id);

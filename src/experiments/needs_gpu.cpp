@@ -1,0 +1,123 @@
+// The plan's experiments about things that only a GPU or another engine has. What they ask and what the plan expects is
+// here, so that every report shows it beside the reason why they did not run.
+
+#include "experiments/list.h"
+
+namespace rl::experiments {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr const char* kNoCuda = "needs the CUDA backend, which is not built yet";
+
+// An experiment that says why it cannot run and has nothing to measure with.
+class Unavailable final : public lab::Experiment {
+ public:
+  using Reason = Error (*)(const lab::Context& context);
+  Unavailable(const lab::Info& info, Reason reason) : info_(info), reason_(reason) {}
+  const lab::Info& info() const override { return info_; }
+  Status available(const lab::Context& context) const override { return reason_(context); }
+  Status measure(lab::Context& context, const lab::Point&, record::Experiment&) override { return reason_(context); }
+  Status conclude(lab::Context& context, record::Experiment&) override { return reason_(context); }
+
+ private:
+  const lab::Info& info_;
+  Reason reason_;
+};
+
+const lab::Info& graphs_info() {
+  static const lab::Info info{.id = "graphs",
+                              .title = "CUDA graphs",
+                              .plan = "3.1",
+                              .question = "How much latency do captured steps save, and where?",
+                              .baseline = "the same steps launched one kernel at a time",
+                              .expected = "10-30% less latency",
+                              .axes = {},
+                              .hypotheses = {{.id = "graphs.latency",
+                                              .claim = "10-30% latency reduction for small batches",
+                                              .metric = "latency of a decode step, 1 - captured / launched",
+                                              .where = "batches of 1 to 8 sequences",
+                                              .expected = {0.1, 0.3}},
+                                             {.id = "graphs.many_small_kernels",
+                                              .claim = "Most effective for models with many small kernels",
+                                              .metric = "latency saved, smallest model / largest model",
+                                              .where = "models of at least two sizes",
+                                              .expected = {1, kInfinity}}},
+                              .expected_quick = {0},
+                              .expected_full = {0}};
+  return info;
+}
+
+Error no_graphs(const lab::Context&) {
+  return {.kind = ErrorKind::unsupported,
+          .what = fmt::format("{}: a CPU has no launches to capture", kNoCuda),
+          .hint = "use a machine with an NVIDIA GPU once Redline has that backend; on a CPU there is nothing to gain"};
+}
+
+const lab::Info& tensor_cores_info() {
+  static const lab::Info info{
+      .id = "tensor-cores",
+      .title = "Tensor core use",
+      .plan = "4.2",
+      .question = "How busy are the matrix units, by format and phase?",
+      .baseline = "the highest rate of the matrix units that a probe reaches, by format",
+      .expected = "",
+      .axes = {},
+      .hypotheses = {{.id = "tensor-cores.busy",
+                      .claim = "Ensure maximum utilization of Tensor Cores",
+                      .metric = "share of the cycles in which the matrix units are busy, by the GPU's counters",
+                      .where = "prefill of at least 1,024 tokens",
+                      .expected = {0.5, kInfinity}}},
+      .expected_quick = {0},
+      .expected_full = {0}};
+  return info;
+}
+
+Error no_tensor_cores(const lab::Context&) {
+  return {.kind = ErrorKind::unsupported,
+          .what = fmt::format("{}: tensor cores are a GPU's", kNoCuda),
+          .hint =
+              "use a machine with an NVIDIA GPU once Redline has that backend; for a CPU's matrix rate see the rows of "
+              "`redline experiment baseline` (share_of_matrix_rate)"};
+}
+
+const lab::Info& engines_info() {
+  static const lab::Info info{
+      .id = "engines",
+      .title = "Other engines",
+      .plan = "5.1",
+      .question = "How do vLLM, TensorRT-LLM and llama.cpp compare on this machine?",
+      .baseline = "this engine with the same model, format, prompts and number of tokens",
+      .expected = "",
+      .axes = {},
+      .hypotheses = {{.id = "engines.throughput",
+                      .claim = "Compare inference engines for deployment",
+                      .metric = "throughput at the same latency, best other engine / this engine",
+                      .where = "vLLM, TensorRT-LLM, llama.cpp; each that is installed",
+                      .expected = {1, kInfinity}}},
+      .expected_quick = {0},
+      .expected_full = {0}};
+  return info;
+}
+
+Error no_engines(const lab::Context& context) {
+  const bool cpu = context.backend.device->info().arch.family == Arch::Family::cpu;
+  return {
+      .kind = ErrorKind::unsupported,
+      .what = fmt::format("driving other engines is not built yet; it would run {} here",
+                          cpu ? "llama.cpp (vLLM and TensorRT-LLM need a GPU)" : "vLLM, TensorRT-LLM and llama.cpp"),
+      .hint = "compare llama.cpp's CPU rates by hand: `tools/bench/peer` prints them beside ours"};
+}
+
+template <const lab::Info& (*info)(), Unavailable::Reason reason>
+lab::Entry entry() {
+  return {.info = info(),
+          .make = []() -> std::unique_ptr<lab::Experiment> { return std::make_unique<Unavailable>(info(), reason); }};
+}
+
+}  // namespace
+
+lab::Entry graphs() { return entry<graphs_info, no_graphs>(); }
+lab::Entry tensor_cores() { return entry<tensor_cores_info, no_tensor_cores>(); }
+lab::Entry engines() { return entry<engines_info, no_engines>(); }
+
+}  // namespace rl::experiments
