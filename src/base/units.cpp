@@ -1,5 +1,8 @@
 #include "base/units.h"
 
+#include <charconv>
+#include <cmath>
+
 namespace rl {
 namespace {
 
@@ -51,6 +54,31 @@ std::string format_rate(BytesPerSecond rate) {
 std::string format_flops(FlopsPerSecond rate) {
   constexpr Scale scales[] = {{1e12, "TFLOP/s"}, {1e9, "GFLOP/s"}, {1e6, "MFLOP/s"}, {1, "FLOP/s"}};
   return scaled(rate.count, scales);
+}
+
+Result<Bytes> parse_bytes(std::string_view text) {
+  const auto bad = [&] {
+    return Error{.kind = ErrorKind::usage,
+                 .what = "cannot read a size",
+                 .expected = "a number and a unit, such as 32GiB, 24GB, 512MiB or 4096B",
+                 .found = std::string(text)};
+  };
+  double number = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  if (code != std::errc() || !(number >= 0)) return bad();
+  std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  double factor = 1;
+  if (!unit.empty() && unit != "B") {
+    constexpr std::string_view kPrefixes = "KMGT";
+    const std::size_t power = kPrefixes.find(unit[0] == 'k' ? 'K' : unit[0]);
+    const bool binary = unit.substr(1) == "iB";
+    if (power == kPrefixes.npos || (!binary && unit.substr(1) != "B")) return bad();
+    factor = std::pow(binary ? 1024.0 : 1000.0, static_cast<double>(power + 1));
+  }
+  const double bytes = std::round(number * factor);
+  if (!(bytes <= 0x1p62)) return bad();
+  return Bytes{static_cast<std::int64_t>(bytes)};
 }
 
 }  // namespace rl

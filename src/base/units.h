@@ -4,6 +4,9 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <string_view>
+
+#include "base/result.h"
 
 namespace rl {
 
@@ -55,5 +58,9 @@ std::string format_seconds(Seconds seconds);
 std::string format_rate(BytesPerSecond rate);
 std::string format_flops(FlopsPerSecond rate);
 std::string format_significant(double value, int digits = 3);
+
+// "32GiB", "24 GB", "1.5MiB", "4096", "4096 B": K, M, G or T with "iB" for powers of 1024 and "B" for powers of 1000.
+// Errors: usage.
+Result<Bytes> parse_bytes(std::string_view text);
 
 }  // namespace rl

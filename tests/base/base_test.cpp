@@ -81,6 +81,21 @@ TEST(Units, TextHasThreeSignificantDigits) {
   EXPECT_EQ(format_significant(0), "0");
 }
 
+TEST(Units, SizesAreReadWithTheirUnit) {
+  const std::pair<const char*, std::int64_t> kGood[] = {
+      {"32GiB", 34359738368},  {"24 GB", 24000000000}, {"1.5MiB", 1572864}, {"7kB", 7000}, {"7KiB", 7168},
+      {"2TiB", 2199023255552}, {"4096", 4096},         {"4096 B", 4096},    {"0", 0},      {"0.5 GB", 500000000}};
+  for (const auto& [text, bytes] : kGood) {
+    ASSERT_VALUE(const Bytes read, parse_bytes(text));
+    EXPECT_EQ(read.count, bytes) << text;
+  }
+  for (const char* text : {"", "GiB", "32G", "32 gib", "-1GiB", "1e3MB", "12 monkeys", "1GiB ", "9000000TiB", "nan"}) {
+    const auto read = parse_bytes(text);
+    ASSERT_FALSE(read) << text;
+    EXPECT_EQ(read.error().kind, ErrorKind::usage);
+  }
+}
+
 TEST(JsonString, EscapesAndReplacesWhatIsNotUtf8) {
   EXPECT_EQ(json_string("a\"b\\c\n\x01"), "\"a\\\"b\\\\c\\n\\u0001\"");
   EXPECT_EQ(json_string("caf\xC3\xA9 \xF0\x9F\x9A\x80"), "\"caf\xC3\xA9 \xF0\x9F\x9A\x80\"");
