@@ -8,6 +8,7 @@
 #include "base/json_text.h"
 #include "base/units.h"
 #include "cpu/fast/cpu_device.h"
+#include "cpu/fast/memory_limits.h"
 #include "model/model.h"
 #include "telemetry/host.h"
 
@@ -35,7 +36,10 @@ std::vector<Finding> cpu_findings(const record::Environment& environment) {
   findings.push_back({"processor", true,
                       fmt::format("{}, {} cores, last cache {}", environment.cpu, environment.cores,
                                   format_binary_bytes({environment.last_cache_bytes}))});
-  findings.push_back({"memory", true, format_binary_bytes({environment.memory_bytes})});
+  const cpu::MemoryLimits memory = cpu::memory_limits();
+  findings.push_back({"memory", true,
+                      fmt::format("{}, {} available to this program", format_binary_bytes({environment.memory_bytes}),
+                                  format_binary_bytes(memory.available))});
   findings.push_back({"AVX2 and FMA", arch.avx2, arch.avx2 ? "yes" : "no",
                       "vector kernels; without it the portable ones run", "another processor"});
   findings.push_back({"AVX-512 BF16", arch.avx512_bf16, arch.avx512_bf16 ? "yes" : "no",

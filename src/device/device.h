@@ -27,7 +27,7 @@ struct DeviceInfo {
   std::string name;  // "AMD EPYC, 2 threads", "NVIDIA H100 80GB HBM3"
   Arch arch;
   int compute_units = 1;  // worker threads or multiprocessors
-  Bytes memory;           // in all
+  Bytes memory;           // in all that this program may use
   Bytes last_cache;       // size of the last cache level
 };
 
@@ -63,6 +63,7 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
+  virtual Bytes available_memory() const = 0;   // of info().memory, now: what is not in use
   virtual MemoryResource& memory() = 0;         // what kernels read and write
   virtual MemoryResource& pinned_memory() = 0;  // host memory that copies fast
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;

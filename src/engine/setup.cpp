@@ -111,7 +111,8 @@ Result<EngineOptions> complete_options(const EngineOptions& given, const model::
   if (options.max_context == 0) options.max_context = std::min(config.max_positions, kDefaultContext);
   if (options.max_context < 2 || options.max_context > config.max_positions)
     return bad_option("max_context", options.max_context, fmt::format("2 to {}, the model's", config.max_positions));
-  if (options.max_seqs < 1 || options.max_seqs > 4096) return bad_option("max_seqs", options.max_seqs, "1 to 4096");
+  if (options.max_seqs < 1 || options.max_seqs > kMostSeqs)
+    return bad_option("max_seqs", options.max_seqs, fmt::format("1 to {}", kMostSeqs));
   if (options.step_tokens < options.max_seqs || options.step_tokens > (1 << 20))
     return bad_option("step_tokens", options.step_tokens, fmt::format("{} (max_seqs) to 1048576", options.max_seqs),
                       "every running sequence must be able to decode in one step");
@@ -140,7 +141,7 @@ StepLimits step_limits(const EngineOptions& options, const model::ModelConfig& c
 }
 
 Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& backend, const Binder& binder,
-                         const EngineOptions& options) {
+                         const EngineOptions& options, bool weights_are_there) {
   Setup setup{.options = options,
               .limits = step_limits(options, config),
               .activation = activation_type(options.precision),
@@ -164,8 +165,9 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   const std::int64_t logit_rows = std::max(limits.head_rows, limits.seqs);
 
   MemoryPlan& plan = setup.plan;
-  plan.lines.push_back(
-      {"weights", weights.bytes, fmt::format("{}, {}", describe(setup.format), name_of(setup.layout))});
+  plan.lines.push_back({"weights", weights_are_there ? Bytes{} : weights.bytes,
+                        fmt::format("{}, {}{}", describe(setup.format), name_of(setup.layout),
+                                    weights_are_there ? ", another engine's" : "")});
   plan.lines.push_back({"rope tables", {2 * limits.context * (config.head_dim / 2) * 4}, "cos and sin, f32"});
   plan.lines.push_back({"activations", setup.activations.total, fmt::format("of {} tokens", limits.tokens)});
   plan.lines.push_back({"workspace", setup.workspace, "the most any op of any step needs"});
@@ -179,7 +181,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
     if (setup.pages < 1)
       return bad_option("kv_memory", options.kv_memory.count, fmt::format("at least {}, one page", page_all_layers));
   } else {
-    const std::int64_t free = backend.device->info().memory.count - plan.total().count;
+    const std::int64_t free = backend.device->available_memory().count - plan.total().count;
     setup.pages = std::clamp<std::int64_t>(free / 2 / page_all_layers, 1, limits.seqs * limits.max_pages());
   }
   setup.pages = std::min<std::int64_t>(setup.pages, std::numeric_limits<std::int32_t>::max() - 1);

@@ -23,9 +23,10 @@ struct Setup {
   MemoryPlan plan;
 };
 
-// Errors: usage for options out of range; unsupported where a site has no variant.
+// weights_are_there: another engine's are used, and take nothing. Errors: usage for options out of range; unsupported
+// where a site has no variant.
 Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& backend, const Binder& binder,
-                         const EngineOptions& options);
+                         const EngineOptions& options, bool weights_are_there = false);
 
 // A page of K and V of all layers.
 Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options);

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "cpu/fast/memory_limits.h"
+
 namespace rl::cpu {
 namespace {
 
@@ -62,14 +64,14 @@ class CpuDevice final : public Device {
  public:
   explicit CpuDevice(const CpuOptions& options)
       : options_(options), pool_(options.threads > 0 ? options.threads : available_processors().cores, options.first) {
-    const std::int64_t memory = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
     info_ = {.name = fmt::format("{}, {} thread{}", processor_name(), pool_.threads(), pool_.threads() == 1 ? "" : "s"),
              .arch = detect_arch(options.isa_limit),
              .compute_units = pool_.threads(),
-             .memory = Bytes{memory},
+             .memory = memory_limits().total,
              .last_cache = last_cache_size()};
   }
   const DeviceInfo& info() const override { return info_; }
+  Bytes available_memory() const override { return memory_limits().available; }
   MemoryResource& memory() override { return host_memory(); }
   MemoryResource& pinned_memory() override { return host_memory(); }
   Result<std::unique_ptr<Stream>> make_stream() override {
