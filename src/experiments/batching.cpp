@@ -66,19 +66,19 @@ class BatchingExperiment final : public lab::Experiment {
                    .what = "a load is a percentage of the continuous throughput",
                    .expected = "queue, fit or 1 to 1000",
                    .found = load};
-    if (!queues_.contains(point.number("seqs"))) RL_TRY(measure_queue(context, point, record));
+    if (!requests_per_second_.contains(point.number("seqs"))) RL_TRY(measure_queue(context, point, record));
     return measure_arrivals(context, point, record);
   }
 
+  bool concludes_from_record() const override { return true; }
+
   Status conclude(lab::Context&, record::Experiment& record) override {
-    const Queue* best = nullptr;
-    for (const auto& [seqs, queue] : queues_)
-      if (best == nullptr || queue.continuous_tokens > best->continuous_tokens) best = &queue;
-    std::optional<Estimate> ratio;
-    if (best != nullptr) ratio = best->continuous;
+    const std::string seqs = best_seqs(record);
+    const std::optional<Estimate> ratio = ratio_of(record, seqs, kOneAtATime),
+                                  over_static = ratio_of(record, seqs, kStaticBatch);
     lab::conclude_hypothesis(record, "batching.throughput", ratio, "the throughput was not measured");
     record.outcome = lab::overall(record);
-    if (best == nullptr) {
+    if (!ratio || !over_static) {
       record.measured = "no valid point";
       record.meaning = "The throughput was not measured: see the reasons of the rows.";
     } else {
@@ -87,7 +87,7 @@ class BatchingExperiment final : public lab::Experiment {
           "Continuous batching gives {} times the tokens per second of one request at a time (95% interval {} to {}), "
           "and {} times those of static batches.{}",
           format_significant(ratio->value), format_significant(ratio->interval.low),
-          format_significant(ratio->interval.high), format_significant(best->over_static.value), latency_.sentence());
+          format_significant(ratio->interval.high), format_significant(over_static->value), latency_sentence(record));
       record.advice = ratio->interval.low > 1 ? "Serve with continuous batching, which the engine does by default."
                       : ratio->interval.high < 1
                           ? "Serve one request at a time here: a batch only adds to the latency."
@@ -103,20 +103,48 @@ class BatchingExperiment final : public lab::Experiment {
   }
 
  private:
-  struct Queue {  // what was measured with all requests there at the start
-    Estimate continuous, over_static;
-    double continuous_tokens = 0, continuous_requests = 0;  // per second
-  };
-  // The latencies at the highest load that did not saturate, for the meaning.
-  struct Latency {
-    std::int64_t percent = 0;
-    double ttft = 0, tpot = 0;
-    std::string sentence() const {
-      if (percent == 0) return {};
-      return fmt::format(" At {}% of that load the median TTFT is {} and the median TPOT {}.", percent,
-                         format_seconds({ttft}), format_seconds({tpot}));
+  static std::string named(std::size_t way, std::string_view seqs) {
+    return fmt::format("{}, seqs {}", kBatchingWays[way].name, seqs);
+  }
+
+  // The seqs at which continuous batching gave the most tokens per second; empty if none was measured.
+  static std::string best_seqs(const record::Experiment& record) {
+    std::string seqs;
+    double most = 0;
+    for (const record::Row& row : record.rows) {
+      const std::string *way = lab::find_axis(row, "way"), *load = lab::find_axis(row, "load");
+      const record::Metric* rate = lab::find_metric(row, "output_throughput");
+      if (!row.validity.valid || !way || !load || !rate || *load != "queue") continue;
+      if (*way != kBatchingWays[kContinuous].name || rate->value <= most) continue;
+      most = rate->value;
+      seqs = *lab::find_axis(row, "seqs");
     }
-  };
+    return seqs;
+  }
+
+  // Time of `way` over that of continuous batching.
+  static std::optional<Estimate> ratio_of(const record::Experiment& record, std::string_view seqs, std::size_t way) {
+    for (const record::Comparison& comparison : record.comparisons)
+      if (comparison.baseline == named(way, seqs) && comparison.candidate == named(kContinuous, seqs))
+        return Estimate{comparison.ratio, comparison.ci95};
+    return std::nullopt;
+  }
+
+  // The latency at the highest measured load that leaves some room.
+  static std::string latency_sentence(const record::Experiment& record) {
+    std::int64_t highest = 0;
+    std::string sentence;
+    for (const record::Row& row : record.rows) {
+      const record::Metric *ttft = lab::find_metric(row, "ttft_p50"), *tpot = lab::find_metric(row, "tpot_p50");
+      if (!row.validity.valid || !ttft || !tpot) continue;
+      const std::int64_t percent = lab::Point(row.axes).number("load");
+      if (percent <= highest || percent > 80) continue;
+      highest = percent;
+      sentence = fmt::format(" At {}% of that load the median TTFT is {} and the median TPOT {}.", percent,
+                             format_seconds({ttft->value}), format_seconds({tpot->value}));
+    }
+    return sentence;
+  }
 
   static loadgen::Lengths lengths(const lab::Context& context) {
     loadgen::Lengths lengths = context.full() ? kFullLengths : kQuickLengths;
@@ -186,25 +214,19 @@ class BatchingExperiment final : public lab::Experiment {
       row.validity.warnings = measure::warnings_of(plan, time);
       record.rows.push_back(std::move(row));
     }
-    const record::Comparison over_static = group.compare(kStaticBatch, kContinuous);
-    for (record::Comparison comparison : {group.comparisons[0], group.comparisons[1], over_static}) {
+    for (record::Comparison comparison :
+         {group.comparisons[0], group.comparisons[1], group.compare(kStaticBatch, kContinuous)}) {
       comparison.baseline += fmt::format(", seqs {}", seqs);
       comparison.candidate += fmt::format(", seqs {}", seqs);
       record.comparisons.push_back(std::move(comparison));
     }
-    const record::Comparison& continuous = group.comparisons[kContinuous - 1];
-    const double seconds = group.times[kContinuous].value;
-    queues_[seqs] = {.continuous = {continuous.ratio, continuous.ci95},
-                     .over_static = {over_static.ratio, over_static.ci95},
-                     .continuous_tokens = tokens / seconds,
-                     .continuous_requests = static_cast<double>(requests) / seconds};
+    requests_per_second_[seqs] = static_cast<double>(requests) / group.times[kContinuous].value;
     return ok();
   }
 
   Status measure_arrivals(lab::Context& context, const lab::Point& point, record::Experiment& record) {
     const std::int64_t percent = point.number("load");
-    const double per_second =
-        0.01 * static_cast<double>(percent) * queues_.at(point.number("seqs")).continuous_requests;
+    const double per_second = 0.01 * static_cast<double>(percent) * requests_per_second_.at(point.number("seqs"));
     // Enough requests for p99, within a time: seconds of arrivals, at least and at most.
     const double least = context.time({1}, {60}).count, most = context.time({5.5}, {240}).count;
     const double seconds = std::clamp(static_cast<double>(kPercentileRequests) / per_second, least, most);
@@ -217,9 +239,6 @@ class BatchingExperiment final : public lab::Experiment {
                                                  .tpot = {1e-3 * static_cast<double>(point.number("tpot_ms"))}},
                                          .seed = context.seed}));
     add_axes(row, kBatchingWays[kContinuous].name, point, point.text("load"));
-    const record::Metric *ttft = lab::find_metric(row, "ttft_p50"), *tpot = lab::find_metric(row, "tpot_p50");
-    if (row.validity.valid && ttft && tpot && percent > latency_.percent && percent <= 80)
-      latency_ = {percent, ttft->value, tpot->value};
     record.rows.push_back(std::move(row));
     return ok();
   }
@@ -263,8 +282,7 @@ class BatchingExperiment final : public lab::Experiment {
   }
 
   std::unique_ptr<engine::Engine> engine_;
-  std::map<std::int64_t, Queue> queues_;  // by seqs
-  Latency latency_;
+  std::map<std::int64_t, double> requests_per_second_;  // of continuous batching, by seqs
 };
 
 }  // namespace

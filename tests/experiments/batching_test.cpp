@@ -51,6 +51,7 @@ TEST_F(BatchingTest, TimesThreeWaysThenArrivalsThenWhatFits) {
   EXPECT_EQ(record.comparisons.size(), 3u);
   EXPECT_TRUE(record.hypotheses.at(0).measured);
   EXPECT_EQ(memory_.live().count, 0) << "everything is given back";
+  expect_recomputable(record);
 }
 
 TEST_F(BatchingTest, ALoadAloneMeasuresTheThroughputItRefersTo) {

@@ -7,6 +7,7 @@
 #include "cpu/ref/ref.h"
 #include "experiments/list.h"
 #include "lab/conclude.h"
+#include "lab/recompute.h"
 #include "lab/runner.h"
 
 namespace rl::experiments {
@@ -26,6 +27,15 @@ class ExperimentsTest : public testing::Test {
                          .effort = 0.1,
                          .axes = std::move(axes)};
     return lab::run_experiment(*find(id), context);
+  }
+  // Every summary and conclusion of the record follows from its samples.
+  void expect_recomputable(const record::Experiment& record) {
+    lab::Context context{.backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_};
+    const record::Run run{.seed = context.seed, .model = {.name = model_.name}};
+    const lab::Recomputation again = lab::recompute(run, record, find(record.id), context);
+    EXPECT_EQ(again.concluded, 1);
+    EXPECT_GT(again.metrics, 0);
+    for (const record::Finding& finding : again.findings) ADD_FAILURE() << finding.where << " " << finding.what;
   }
 
   std::unique_ptr<Device> device_ = cpu::make_device({.threads = 2, .isa_limit = {}});

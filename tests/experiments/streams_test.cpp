@@ -31,6 +31,7 @@ TEST_F(ExperimentsTest, StreamsTimesThreeWaysThatGiveTheSameTokens) {
   EXPECT_EQ(record.comparisons.size(), 3u);
   for (const record::Hypothesis& hypothesis : record.hypotheses) EXPECT_TRUE(hypothesis.measured) << hypothesis.id;
   EXPECT_EQ(memory_.live().count, 0) << "everything is given back";
+  expect_recomputable(record);
 }
 
 TEST_F(ExperimentsTest, StreamsSaysWhenThereAreTooFewProcessors) {
