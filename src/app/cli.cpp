@@ -8,6 +8,7 @@
 #include "app/cmd_bench.h"
 #include "app/cmd_compare.h"
 #include "app/cmd_doctor.h"
+#include "app/cmd_fit.h"
 #include "app/cmd_generate.h"
 #include "app/cmd_history.h"
 #include "app/cmd_logits.h"
@@ -44,11 +45,11 @@ Result<int> done(Status status) {
   return kExitOk;
 }
 
+const char* kModelHelp = "a folder, OWNER/NAME in the Hugging Face cache, or synthetic:NAME; default: the demo model";
+
 // `save` is one for all verbs: the model is written there before the verb runs.
 void add_model(CLI::App* app, std::string& model, std::string& save) {
-  app->add_option("-m,--model", model,
-                  "a folder, OWNER/NAME in the Hugging Face cache, or synthetic:NAME; default: the demo model")
-      ->type_name("MODEL");
+  app->add_option("-m,--model", model, kModelHelp)->type_name("MODEL");
   app->add_option("--save", save, "write the model as a Hugging Face folder that other engines load, then go on")
       ->type_name("DIR");
 }
@@ -297,11 +298,28 @@ Verb add_compare(CLI::App& root, CompareCommand& command) {
   return {app, [&] { return cmd_compare(command, stdout); }};
 }
 
-Verb add_doctor(CLI::App& root, DoctorOptions& options) {
+Verb add_doctor(CLI::App& root, DoctorOptions& options, FitOptions& fit) {
   CLI::App* app =
       root.add_subcommand("doctor", "what this machine has, what each missing part would enable, how to get it");
   app->add_flag("--json", options.json, "one JSON object on standard output");
-  return {app, [&] { return done(cmd_doctor(options, stdout)); }};
+  CLI::Option* wanted =
+      app->add_flag("--fit", options.fit, "how many sequences of which context fit a memory, by format");
+  app->add_option("-m,--model", fit.model, kModelHelp)->type_name("MODEL")->needs(wanted);
+  app->add_option("--format,--formats", fit.formats, "formats to plan for: --format bf16,fp32; default: all")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->needs(wanted);
+  app->add_option("--vram,--memory", fit.memory, "memory to fit: 32GiB, 24GB; default: what is available here")
+      ->type_name("SIZE")
+      ->needs(wanted);
+  app->add_option("--context", fit.contexts, "tokens of a sequence: --context 4096,32768; default: up to the model's")
+      ->type_name("LIST")
+      ->delimiter(',')
+      ->needs(wanted);
+  return {app, [&] {
+            fit.json = options.json;
+            return done(options.fit ? cmd_fit(fit, stdout) : cmd_doctor(options, stdout));
+          }};
 }
 
 Status save_to(const std::string& model, const std::string& folder) {
@@ -345,6 +363,7 @@ int run_command_line(int argc, const char* const* argv) {
   VerifyOptions verify;
   CompareCommand compare;
   DoctorOptions doctor;
+  FitOptions fit;
   DeviceOptions generate_device, logits_device;
   std::string experiment_name, tokenize_text, save;
   const Verb verbs[] = {add_run(root, run, save),
@@ -358,7 +377,7 @@ int run_command_line(int argc, const char* const* argv) {
                         add_history(root, history),
                         add_verify(root, verify),
                         add_compare(root, compare),
-                        add_doctor(root, doctor)};
+                        add_doctor(root, doctor, fit)};
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -9,6 +9,7 @@ namespace rl::app {
 
 struct DoctorOptions {
   bool json = false;
+  bool fit = false;  // cmd_fit.h instead
 };
 
 Status cmd_doctor(const DoctorOptions& options, std::FILE* out);

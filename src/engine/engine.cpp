@@ -29,6 +29,8 @@ constexpr std::size_t kPlans = 64;
 
 }  // namespace
 
+std::span<const NumberFormat> formats() { return kFormats; }
+
 std::string format_names() {
   std::string names;
   for (const NumberFormat& format : kFormats) names += (names.empty() ? "" : ", ") + format.name;
@@ -183,11 +185,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::make(const model::ModelConfi
   RL_ASSIGN(Binder binder,
             Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
                          step_limits(complete, config), complete.force));
-  RL_ASSIGN(Setup setup, plan_setup(config, backend, binder, complete));
-  if (weights_are_there) {
-    setup.plan.lines.front().bytes = {};
-    setup.plan.lines.front().note += ", another engine's";
-  }
+  RL_ASSIGN(Setup setup, plan_setup(config, backend, binder, complete, weights_are_there));
   if (const Bytes memory_there = backend.device->info().memory; setup.plan.total() > memory_there)
     return Error{.kind = ErrorKind::out_of_memory,
                  .what = "the model does not fit; the plan was\n" + setup.plan.table(),

@@ -32,8 +32,11 @@ struct NumberFormat {
   Precision precision = Precision::bf16;
   quant::ModelFormat weights;
 };
+std::span<const NumberFormat> formats();                  // all there are
 std::string format_names();                               // "bf16, fp16, ..."
 Result<NumberFormat> format_from(std::string_view name);  // errors: usage
+
+inline constexpr std::int64_t kMostSeqs = 4096;  // that an engine takes into one step
 
 struct EngineOptions {
   Precision precision = Precision::bf16;
@@ -41,7 +44,7 @@ struct EngineOptions {
   std::int64_t max_context = 0;               // tokens of the longest sequence; 0: the model's, at most 4096
   std::int64_t max_seqs = 16;                 // sequences in one step
   std::int64_t step_tokens = 512;  // tokens in one step, at least max_seqs; longer prompts are prefilled in chunks
-  Bytes kv_memory{0};  // for KV pages; 0: enough for max_seqs sequences of max_context, at most half of what is free
+  Bytes kv_memory{0};        // for KV pages; 0: enough for max_seqs x max_context, at most half of what is available
   bool prefix_reuse = true;  // requests with equal leading tokens share their cache; a measurement turns it off
   std::map<std::string, std::string> force;  // op -> variant name; "attention" -> "attention/cpu.flash"
   std::function<void(Bytes done, Bytes all)> load_progress;

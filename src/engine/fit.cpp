@@ -36,7 +36,8 @@ Result<Fit> largest_batch(const model::ModelConfig& config, const ops::Backend& 
   // One plan costs a look at every shape of a step. What a sequence adds is almost constant, so the guesses are by
   // proportion, held within what is known: `fit` fits, `too_many` does not. Every third halves the rest.
   std::int64_t too_many =
-      std::min<std::int64_t>(4096, std::numeric_limits<std::int32_t>::max() / std::max<std::int64_t>(context, 1)) + 1;
+      std::min<std::int64_t>(kMostSeqs, std::numeric_limits<std::int32_t>::max() / std::max<std::int64_t>(context, 1)) +
+      1;
   Bytes added = page_bytes(config, options);
   added.count *= (context + ops::kPageTokens - 1) / ops::kPageTokens;
   for (int round = 1; too_many - fit.seqs > 1; ++round) {

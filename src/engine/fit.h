@@ -25,8 +25,8 @@ struct Fit {
   MemoryPlan plan;        // of that many, of one if none fits
 };
 
-// The most sequences, each with a whole context of `context` tokens, whose plan is at most `memory`; at most 4096, the
-// engine's limit. Errors: those of plan_memory.
+// The most sequences, each with a whole context of `context` tokens, whose plan is at most `memory`; at most
+// kMostSeqs. Errors: those of plan_memory.
 Result<Fit> largest_batch(const model::ModelConfig& config, const ops::Backend& backend, const EngineOptions& options,
                           std::int64_t context, Bytes memory);
 

@@ -1,6 +1,7 @@
 // What commands answer, and how they refuse.
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include "check/result.h"
 #include "e2e/program.h"
@@ -123,6 +124,35 @@ TEST(Cli, DoctorNamesPartsAndHowToGetThem) {
   for (const char* word : {"processor", "NVIDIA driver", "get it:", "synthetic"})
     EXPECT_THAT(doctor.out, HasSubstr(word));
   EXPECT_EQ(redline({"doctor", "--json"}).out.front(), '{');
+}
+
+TEST(Cli, DoctorFitSaysHowManySequencesAMemoryHolds) {
+  const Finished table = redline({"doctor", "--fit", "-m", "synthetic:llama-3-8b", "--vram", "32GiB"});
+  ASSERT_EQ(table.status, 0) << table.err;
+  for (const char* word : {"synthetic:llama-3-8b in 32.0 GiB", "format", "bf16", "fp32", "8192", "none", "for 1"})
+    EXPECT_THAT(table.out, HasSubstr(word));
+  std::istringstream lines(table.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+
+  // Twice the cache for each sequence, so about half of them; never more than the memory.
+  const auto json = nlohmann::json::parse(
+      redline({"doctor", "--fit", "--json", "--memory", "200MiB", "--context", "512,1024", "--format", "bf16"}).out);
+  EXPECT_EQ(json["model"], "demo");
+  EXPECT_EQ(json["memory_bytes"], 200 << 20);
+  ASSERT_EQ(json["fits"].size(), 2u);
+  const auto &half = json["fits"][0], &whole = json["fits"][1];
+  EXPECT_EQ(whole["bytes_per_sequence"], 2 * half["bytes_per_sequence"].get<std::int64_t>());
+  EXPECT_NEAR(half["sequences"].get<double>(), 2 * whole["sequences"].get<double>(), 2);
+  for (const auto& fit : json["fits"]) {
+    EXPECT_LE(fit["total_bytes"], json["memory_bytes"]);
+    EXPECT_GT(fit["total_bytes"].get<std::int64_t>() + fit["bytes_per_sequence"].get<std::int64_t>(),
+              json["memory_bytes"].get<std::int64_t>());
+  }
+
+  EXPECT_EQ(redline({"doctor", "--vram", "3GiB"}).status, 4) << "--vram needs --fit";
+  EXPECT_EQ(redline({"doctor", "--fit", "--vram", "3G"}).status, 4);
+  EXPECT_EQ(redline({"doctor", "--fit", "--format", "fp99"}).status, 4);
+  EXPECT_EQ(redline({"doctor", "--fit", "--context", "1000000000"}).status, 4);
 }
 
 TEST(Cli, LogitsRefusesBadIdsAndWritesNothing) {

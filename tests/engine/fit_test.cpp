@@ -17,14 +17,15 @@ TEST_F(FitTest, ThePredictionIsTheAllocatorsCountForEveryModelAndFormat) {
   std::vector<std::string> models(std::begin(kFixtureModels), std::end(kFixtureModels));
   models.emplace_back("demo");
   for (const std::string& model : models)
-    for (const Precision precision : {Precision::bf16, Precision::f32}) {
+    for (const NumberFormat& format : formats()) {
       ASSERT_VALUE(const model::ModelSource source, model::find_model(folder_of(model)));
-      const EngineOptions options = options_for(source.config, {.precision = precision, .step_tokens = 64}, 3, 200);
+      const EngineOptions options = options_for(
+          source.config, {.precision = format.precision, .weights = format.weights, .step_tokens = 64}, 3, 200);
       ASSERT_VALUE(const MemoryPlan predicted, plan_memory(source.config, *backend, options));
       EXPECT_EQ(predicted.max_context_tokens, 3 * 256) << "whole pages for three sequences of 200 tokens";
       CountingResource counted(host_memory());
       ASSERT_VALUE(const auto engine, Engine::make(source, *backend, counted, options));
-      EXPECT_EQ(predicted.total(), counted.live()) << model << ", " << name_of(precision);
+      EXPECT_EQ(predicted.total(), counted.live()) << model << ", " << format.name;
     }
 }
 
