@@ -21,7 +21,12 @@ const NumberFormat kFormats[] = {
     {"bf16", Precision::bf16, {Format::bf16, Format::bf16}},
     {"fp16", Precision::bf16, {Format::f16, Format::f16}},
     {"fp32", Precision::f32, {Format::f32, Format::f32}},
+    {"fp8", Precision::bf16, {Format::fp8, Format::bf16}},
+    {"fp8-tensor", Precision::bf16, {Format::fp8_tensor, Format::bf16}},
+    {"fp8-block", Precision::bf16, {Format::fp8_block, Format::bf16}},
     {"int8", Precision::bf16, {Format::int8, Format::bf16}},
+    {"int8-wo", Precision::bf16, {Format::int8_wo, Format::bf16}},
+    {"fp8-wo", Precision::bf16, {Format::fp8_wo, Format::bf16}},
 };
 
 // Plans kept: the shapes of a busy engine's steps, most of which are decodes of 1 to max_seqs sequences.

@@ -1,5 +1,6 @@
 #include <mutex>
 #include <new>
+#include <set>
 #include <thread>
 
 #include "base/checked.h"
@@ -65,6 +66,15 @@ class Loader {
 
   Result<ModelWeights> load() {
     RL_TRY(plan());
+    for (const Piece& piece : pieces_)
+      if (piece.to && quant::scales_span_rows(piece.to->format)) spanning_.insert(piece.to);
+    if (!spanning_.empty()) {
+      for (const quant::PackedWeight* weight : spanning_) quant::begin_scales(*weight);
+      observing_ = true;
+      RL_TRY(run());
+      for (const quant::PackedWeight* weight : spanning_) quant::finish_scales(*weight);
+      observing_ = false;
+    }
     RL_TRY(run());
     for (std::size_t i = 0; i < names_.size(); ++i)
       if (not_finite_[i] > 0)
@@ -178,6 +188,8 @@ class Loader {
 
   Status run() {
     not_finite_ = std::vector<std::atomic<std::int64_t>>(names_.size());
+    next_ = 0;
+    all_ = {};
     for (const Piece& piece : pieces_) all_ += Bytes{piece.bytes};
     const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
     const std::size_t wanted = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : cores;
@@ -201,13 +213,19 @@ class Loader {
         stopped_ = true;
         return;
       }
+      if (observing_) continue;
       done_ += Bytes{pieces_[next].bytes};
       if (options_.progress) options_.progress(done_, all_);
     }
   }
 
   Status place(const Piece& piece, std::vector<std::byte>& scratch) try {
+    if (observing_ && !spanning_.contains(piece.to)) return ok();
     RL_ASSIGN(const TensorRef rows, source_.weights->rows(names_[piece.tensor], piece.first, piece.rows, scratch));
+    if (observing_) {
+      quant::observe_rows(*piece.to, piece.to_row, rows);
+      return ok();
+    }
     if (!source_.synthetic) not_finite_[piece.tensor] += count_not_finite(rows);
     if (piece.to)
       quant::pack_rows(*piece.to, piece.to_row, rows);
@@ -225,6 +243,8 @@ class Loader {
   Bytes embedding_bytes_;
   std::vector<std::string> names_;
   std::vector<Piece> pieces_;
+  std::set<const quant::PackedWeight*> spanning_;  // matrices whose scales need a look at all rows first
+  bool observing_ = false;                         // this is the look
   std::vector<std::atomic<std::int64_t>> not_finite_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<bool> stopped_ = false;

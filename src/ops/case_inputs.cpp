@@ -175,9 +175,14 @@ Result<quant::PackedWeight> CaseMemory::weight(quant::Format format, quant::Layo
     RL_ASSIGN(void* scales, bytes(size.scales));
     w.scales = static_cast<float*>(scales);
   }
-  quant::zero_padding(w);
   // A few rows at a time: the float form of a large weight would double its memory.
-  const DType type = format == quant::Format::int8 ? DType::f32 : quant::element_type(format);
+  const DType type = w.scales ? DType::f32 : quant::element_type(format);
+  if (quant::scales_span_rows(format)) {
+    // Any positive scales make a weight: those of a block differ from their neighbours', one serves a whole tensor.
+    const float near = static_cast<float>(3 * deviation / 448);
+    for (std::int64_t i = 0; i < size.scales.count / static_cast<std::int64_t>(sizeof(float)); ++i)
+      w.scales[i] = format == quant::Format::fp8_block ? near * (1 + 0.25f * static_cast<float>(i % 5)) : near;
+  }
   constexpr std::int64_t kRows = 64;
   CaseMemory scratch(seed_, *resource_);
   RL_ASSIGN(TensorRef block, scratch.filled(type, {std::min(kRows, rows), cols}, 0));
@@ -186,6 +191,7 @@ Result<quant::PackedWeight> CaseMemory::weight(quant::Format format, quant::Layo
     fill_normal(block, deviation);
     quant::pack_rows(w, first, block);
   }
+  quant::zero_padding(w);
   return w;
 }
 

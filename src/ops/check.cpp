@@ -79,8 +79,8 @@ Status check_weight(const char* op, const char* field, const quant::PackedWeight
                fmt::format("{} x {}", w.padded_rows, w.padded_cols)));
   RL_TRY(check(aligned(w.data, 64), op, field, "alignment", "an address that is a multiple of 64",
                fmt::format("{}", w.data)));
-  const bool int8 = w.format == quant::Format::int8;
-  RL_TRY(check((w.scales != nullptr) == int8, op, field, "scales", int8 ? "a scale per row" : "no scales",
+  const bool scaled = quant::scales_of(w.format) != quant::Scales::none, int8 = w.format == quant::Format::int8;
+  RL_TRY(check((w.scales != nullptr) == scaled, op, field, "scales", scaled ? "scales" : "no scales",
                w.scales ? "scales" : "none"));
   return check(!int8 || w.cols <= num::kInt8MaxCols, op, field, "int8_cols",
                fmt::format("at most {} cols, for sums to fit 32 bits", num::kInt8MaxCols), std::to_string(w.cols));

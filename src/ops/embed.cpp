@@ -9,6 +9,8 @@ Status validate(const EmbedArgs& args) {
   constexpr const char* kOp = "embed";
   RL_TRY(check_tensor(kOp, "ids", args.ids, {.types = {DType::i32}, .shape = {kAny}}));
   RL_TRY(check_weight(kOp, "table", args.table));
+  RL_TRY(check(args.table.format == quant::Format::int8 || quant::scales_of(args.table.format) == quant::Scales::none,
+               kOp, "table", "format", "f32, bf16, f16 or int8", name_of(args.table.format)));
   return check_tensor(kOp, "out", args.out, {.types = {DType::f32}, .shape = {args.ids.shape[0], args.table.cols}});
 }
 

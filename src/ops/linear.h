@@ -1,6 +1,7 @@
 #pragma once
 // linear: out = x W^T + bias, or out += x W^T + bias (the residual stream). x and W count as stored: neither is rounded
-// to the other's type, and sums are at least float. With int8 weights the arithmetic is that of num/int8.h, to the bit.
+// to the other's type, and sums are at least float. With W8A8 weights the input is quantised too: the arithmetic of
+// int8 is that of num/int8.h, to the bit; fp8's is that of num/fp8.h, where hardware may sum in another order.
 
 #include "base/result.h"
 #include "quant/packed_weight.h"

@@ -45,10 +45,12 @@ std::vector<double> tolerance(const RmsNormArgs& args, const Values& values) {
 }
 
 // int8: the reference is the exact emulation; two products, the bias and the old output are rounded once each, and a
-// compiler may fuse the last of them.
+// compiler may fuse the last of them. fp8: codes and scales are exact in the reference as well; beside the sum, each
+// block's partial sum is scaled (three roundings, relatively).
 std::vector<double> tolerance(const LinearArgs& args, const Values& values) {
   const bool int8 = args.weight.format == quant::Format::int8;
-  const double factor = int8 ? 4 * kUnit : accumulation(args.weight.cols + 2);
+  const double scaling = quant::scales_of(args.weight.format) == quant::Scales::none ? 0 : 4 * kUnit;
+  const double factor = int8 ? 4 * kUnit : accumulation(args.weight.cols + 2) + scaling;
   return per_element(values, args.out.dtype, [&](std::size_t i) { return factor * values.abs_terms[i]; });
 }
 

@@ -47,6 +47,17 @@ Status run(const ops::Variant<ops::LinearArgs>& variant, const ops::LinearArgs& 
   return ok();
 }
 
+std::vector<ops::Variant<ops::LinearArgs>> every_variant() {
+  std::vector<ops::Variant<ops::LinearArgs>> all(linear_variants().begin(), linear_variants().end());
+  all.insert(all.end(), emulated_linear_variants().begin(), emulated_linear_variants().end());
+  return all;
+}
+
+// Whether this processor is not asked for instructions made for the format.
+bool needs_emulation(quant::Format format) {
+  return quant::scales_of(format) != quant::Scales::none && format != quant::Format::int8;
+}
+
 // Beside the shared cases: several blocks of rows, of columns and of panels, each with a rest.
 constexpr ops::LinearCase kBlockCases[] = {
     {"blocks", ops::kQuick, 230, 430, 620, true, true, 0, 12, 60},
@@ -70,7 +81,7 @@ class Linear : public testing::Test {
         for (double& value : reference.value)
           value = static_cast<double>(num::to_float(num::from_double<num::bf16>(value)));
     }
-    for (const auto& variant : linear_variants()) {
+    for (const auto& variant : every_variant()) {
       SCOPED_TRACE(fmt::format("{} {}: {} x, {} weights, {} out", variant.name, c.name, name_of(types.x),
                                name_of(types.format), name_of(types.out)));
       if (!variant.supports(args, detect_arch())) continue;
@@ -90,7 +101,7 @@ class Linear : public testing::Test {
 };
 
 TEST_F(Linear, EveryVariantAgreesWithTheOracle) {
-  int cases = 0;
+  int cases = 0, emulated = 0;
   const auto check_all = [&](std::span<const ops::LinearCase> table) {
     for (const ops::LinearCase& c : table)
       for (const ops::LinearTypes& types : ops::kLinearTypes) {
@@ -98,7 +109,7 @@ TEST_F(Linear, EveryVariantAgreesWithTheOracle) {
         // Drawing millions of weights takes longer than their products: large shapes once per weight format.
         const bool once = types.x == DType::bf16 || types.format == quant::Format::f32;
         if (c.rows * c.cols > 2'000'000 && !(once && types.out == DType::f32)) continue;
-        ++cases;
+        ++(needs_emulation(types.format) ? emulated : cases);
         ASSERT_NO_FATAL_FAILURE(check_case(c, types));
       }
   };
@@ -106,6 +117,7 @@ TEST_F(Linear, EveryVariantAgreesWithTheOracle) {
   ASSERT_NO_FATAL_FAILURE(check_all(kBlockCases));
   const Arch arch = detect_arch();
   EXPECT_EQ(ran_["linear/cpu.portable"], cases);
+  EXPECT_EQ(ran_["linear/cpu.emulated"], emulated);
   EXPECT_EQ(ran_["linear/cpu.avx2"], arch.avx2 ? cases : 0);
   EXPECT_EQ(ran_["linear/cpu.avx512"] > cases / 2, arch.avx512);
   EXPECT_EQ(ran_["linear/cpu.avx512_bf16"] > 0, arch.avx512_bf16);
@@ -122,7 +134,7 @@ TEST(LinearVariants, AreBatchInvariantWhereTheySaySo) {
                  make_inputs({"batch", ops::kQuick, kTokens, 130, 600, true}, types, quant::Layout::panel64));
     const ops::LinearArgs& all = inputs.args;
     const std::int64_t row_bytes = all.out.shape[1] * size_of(all.out.dtype);
-    for (const auto& variant : linear_variants()) {
+    for (const auto& variant : every_variant()) {
       if (!variant.supports(all, detect_arch()) || !variant.facts.batch_invariant) continue;
       SCOPED_TRACE(fmt::format("{}, {} x, {} weights", variant.name, name_of(types.x), name_of(types.format)));
       ASSERT_OK(run(variant, all, two));
@@ -170,6 +182,70 @@ TEST(LinearVariants, NoRowsIsNoWork) {
     EXPECT_OK(run(variant, args, pool));
   }
   EXPECT_EQ(bytes_of(inputs.args.out), before);
+}
+
+// Codes, scales and sums of num/fp8.h and of the weight-only formats, computed here without any of their code.
+float e4m3_value(unsigned code) {
+  const unsigned exponent = code >> 3 & 15, mantissa = code & 7;
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                        : std::ldexp(static_cast<float>(8 + mantissa), static_cast<int>(exponent) - 10);
+  return code & 0x80 ? -magnitude : magnitude;
+}
+
+// The nearest e4m3 value of x / scale, of two as near the one with the even code; 448 at most.
+float nearest_e4m3(float x, float scale) {
+  if (!(scale > 0)) return 0;
+  const float wanted = std::fabs(x / scale);
+  unsigned best = 0;
+  for (unsigned code = 1; code < 0x7F; ++code) {
+    const double here = std::fabs(static_cast<double>(e4m3_value(code)) - static_cast<double>(wanted)),
+                 there = std::fabs(static_cast<double>(e4m3_value(best)) - static_cast<double>(wanted));
+    if (here < there || (here == there && code % 2 == 0)) best = code;
+  }
+  return std::signbit(x) ? -e4m3_value(best) : e4m3_value(best);
+}
+
+TEST(LinearVariants, EmulationIsExactToTheBit) {
+  constexpr std::int64_t kTokens = 7, kRows = 150, kCols = 300;
+  ThreadPool pool(2);
+  int formats = 0;
+  for (const quant::Format format : {quant::Format::fp8, quant::Format::fp8_tensor, quant::Format::fp8_block,
+                                     quant::Format::int8_wo, quant::Format::fp8_wo}) {
+    SCOPED_TRACE(name_of(format));
+    ++formats;
+    ASSERT_VALUE(auto inputs,
+                 ops::make_inputs(ops::LinearCase{"exact", ops::kQuick, kTokens, kRows, kCols, true},
+                                  ops::LinearTypes{DType::bf16, format, DType::f32}, quant::Layout::row_major));
+    ASSERT_VALUE(auto panels,
+                 ops::make_inputs(ops::LinearCase{"exact", ops::kQuick, kTokens, kRows, kCols, true},
+                                  ops::LinearTypes{DType::bf16, format, DType::f32}, quant::Layout::panel64));
+    const ops::LinearArgs &args = inputs.args, &fast = panels.args;
+    ASSERT_OK(run(emulated_linear_variants()[0], fast, pool));
+    const bool blocks = format == quant::Format::fp8_block, w8a8 = quant::quantizes_input(format);
+    const bool int8 = format == quant::Format::int8_wo;
+    const std::int64_t group = blocks ? 128 : kCols, groups = (kCols + group - 1) / group;
+    const auto* const codes = static_cast<const std::uint8_t*>(args.weight.data);
+    for (std::int64_t t = 0; t < kTokens; ++t)
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        float total = 0;
+        for (std::int64_t g = 0; g < groups; ++g) {
+          const std::int64_t first = g * group, last = std::min(kCols, first + group);
+          const auto x = [&](std::int64_t i) { return num::to_float(args.x.as<num::bf16>()[t * kCols + i]); };
+          float absmax = 0, sum = 0;
+          for (std::int64_t i = first; i < last; ++i) absmax = std::max(absmax, std::fabs(x(i)));
+          const float scale = absmax / 448;
+          for (std::int64_t i = first; i < last; ++i) {
+            const std::uint8_t code = codes[r * args.weight.padded_cols + i];
+            const float w = int8 ? static_cast<float>(static_cast<std::int8_t>(code)) : e4m3_value(code);
+            sum += (w8a8 ? nearest_e4m3(x(i), scale) : x(i)) * w;
+          }
+          const float w_scale = args.weight.scales[blocks ? r / 128 * groups + g : r];
+          total = blocks ? total + sum * (scale * w_scale) : w8a8 ? sum * scale * w_scale : sum * w_scale;
+        }
+        ASSERT_EQ(fast.out.as<float>()[t * kRows + r], total + args.bias.as<float>()[r]) << t << ", " << r;
+      }
+  }
+  EXPECT_EQ(formats, 5);
 }
 
 struct Choice {

@@ -45,10 +45,11 @@ TEST_F(EngineTest, FormatsShrinkTheWeightsAndKeepTheModel) {
   };
   std::map<std::string, Bytes> weights;
   std::map<std::string, std::vector<float>> logits;
-  for (const char* name : {"fp32", "bf16", "fp16", "int8"}) {
+  for (const char* name : {"fp32", "bf16", "fp16", "int8", "fp8", "fp8-tensor", "fp8-block", "int8-wo", "fp8-wo"}) {
     ASSERT_VALUE(const auto engine, make(name));
     weights[name] = engine->memory_plan().of("weights");
-    EXPECT_FALSE(engine->emulated()) << name;
+    const bool native = std::string_view("fp32 bf16 fp16 int8").find(name) != std::string_view::npos;
+    EXPECT_EQ(engine->emulated(), !native) << name;
     ASSERT_OK(engine->score(prompt(64), [&](std::int64_t, const TensorRef& part) -> Status {
       logits[name].insert(logits[name].end(), part.as<const float>(), part.as<const float>() + part.elements());
       return ok();
@@ -72,6 +73,14 @@ TEST_F(EngineTest, FormatsShrinkTheWeightsAndKeepTheModel) {
   EXPECT_LT(error("fp16"), 0.02);
   EXPECT_GT(error("int8"), error("bf16"));
   EXPECT_LT(error("int8"), 0.1);
+  EXPECT_GT(error("fp8"), error("int8")) << "3 bits against 7 of the largest value's";
+  for (const char* name : {"fp8", "fp8-tensor", "fp8-block", "int8-wo", "fp8-wo"}) {
+    EXPECT_LT(weights[name], weights["bf16"]) << name;
+    EXPECT_GT(error(name), 1e-3) << name;
+    EXPECT_LT(error(name), 0.2) << name;
+  }
+  EXPECT_LT(error("int8-wo"), error("int8"));
+  EXPECT_LT(error("fp8-wo"), error("fp8"));
 
   EXPECT_EQ(format_from("fp7").error().rule, "engine.format");
   ASSERT_VALUE(const auto bf16, make("bf16"));

@@ -103,6 +103,37 @@ TEST(LoadWeights, TablesKeepTheirOwnFormat) {
   }
 }
 
+// Scales of a whole matrix need all its rows before the first code: pieces of several tensors, read twice.
+TEST(LoadWeights, ScalesOfAMatrixSpanItsParts) {
+  ASSERT_VALUE(const ModelSource source, find_model("demo"));
+  const std::string a = layer_prefix(2) + "self_attn.";
+  const std::vector<float> values = stored(source, {a + "q_proj.weight", a + "k_proj.weight", a + "v_proj.weight"});
+  float largest = 0;
+  for (const float value : values) largest = std::max(largest, std::fabs(value));
+  for (const auto format : {quant::Format::fp8_tensor, quant::Format::fp8_block}) {
+    std::int64_t calls = 0;
+    Bytes last, all;
+    ASSERT_VALUE(const ModelWeights w,
+                 load_weights(source,
+                              {.format = {.layers = format, .tables = quant::Format::bf16},
+                               .layout = quant::Layout::panel64,
+                               .threads = 3,
+                               .progress = [&](Bytes done, Bytes of) { ++calls, last = done, all = of; }},
+                              host_memory()));
+    EXPECT_EQ(last, all) << "each byte counted once";
+    const quant::PackedWeight& qkv = w.layers[2].qkv;
+    const float top = format == quant::Format::fp8_tensor
+                          ? qkv.scales[qkv.rows - 1]
+                          : *std::max_element(qkv.scales, qkv.scales + qkv.rows / 128 * qkv.cols / 128);
+    EXPECT_EQ(top, largest / 448.0f);
+    const std::vector<float> back = unpacked(qkv);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      // Half a place of 3 mantissa bits, or of the smallest code.
+      ASSERT_NEAR(back[i], values[i], std::fabs(values[i]) / 16 + top / 1024) << i;
+    }
+  }
+}
+
 TEST(LoadWeights, CountsItsBytes) {
   ASSERT_VALUE(const ModelSource tied, find_model("demo"));
   ASSERT_VALUE(const ModelSource untied, find_model(fixture("mistral")));

@@ -5,6 +5,7 @@
 
 #include "check/result.h"
 #include "num/convert.h"
+#include "num/fp8.h"
 #include "num/int8.h"
 #include "tensor/buffer.h"
 
@@ -69,6 +70,8 @@ std::uint32_t code_of(Format format, float value, float scale) {
       return num::from_float<num::fp16>(value).bits;
     case Format::int8:
       return static_cast<std::uint8_t>(num::quantize_int8(value, scale));
+    default:
+      return num::quantize_fp8(value, scale).bits;
   }
   return 0;
 }
@@ -227,6 +230,76 @@ TEST(Pack, Int8RoundsTiesToEvenAndTakesZeroRows) {
     for (int i = 0; i < 8; ++i) EXPECT_EQ(row[i], 0.0f);
     EXPECT_EQ(weight.packed.scales[1], 0.0f);
   }
+}
+
+// Scales of rows, of the matrix, of blocks of 128 x 128, also where rows of a block come in pieces and from two
+// threads.
+TEST(Pack, Fp8CodesAndScales) {
+  constexpr std::int64_t kRows = 200, kCols = 300;
+  std::vector<float> values = random_floats(kRows * kCols, 7);
+  for (std::int64_t i = 0; i < kRows * kCols; ++i) values[i] *= 1 + static_cast<float>(i / kCols % 7);
+  values[5 * kCols + 7] = 40;
+  for (const Layout layout : kLayouts)
+    for (const Format format : {Format::fp8, Format::fp8_wo, Format::int8_wo, Format::fp8_tensor, Format::fp8_block}) {
+      SCOPED_TRACE(name_of(format));
+      const bool int8 = element_type(format) == DType::i8;
+      Weight weight(format, layout, kRows, kCols);
+      const auto in_parts = [&](const auto& f) {
+        const auto part = [&](std::int64_t begin, std::int64_t end) {
+          f(weight.packed, begin, tensor(values.data() + begin * kCols, {end - begin, kCols}));
+        };
+        std::thread other([&] { part(100, kRows); });
+        part(0, 100);
+        other.join();
+      };
+      if (scales_span_rows(format)) {
+        begin_scales(weight.packed);
+        in_parts(observe_rows);
+        finish_scales(weight.packed);
+      }
+      in_parts(pack_rows);
+      zero_padding(weight.packed);
+      const auto absmax = [&](std::int64_t r0, std::int64_t r1, std::int64_t c0, std::int64_t c1) {
+        float largest = 0;
+        for (std::int64_t r = r0; r < std::min(r1, kRows); ++r)
+          for (std::int64_t c = c0; c < std::min(c1, kCols); ++c)
+            largest = std::max(largest, std::fabs(values[r * kCols + c]));
+        return largest;
+      };
+      std::vector<float> row(kCols);
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        unpack_row(weight.packed, r, row.data());
+        for (std::int64_t c = 0; c < kCols; ++c) {
+          const bool blocks = format == Format::fp8_block;
+          const float largest = format == Format::fp8_tensor ? absmax(0, kRows, 0, kCols)
+                                : blocks
+                                    ? absmax(r / 128 * 128, r / 128 * 128 + 128, c / 128 * 128, c / 128 * 128 + 128)
+                                    : absmax(r, r + 1, 0, kCols);
+          const float scale = largest / (int8 ? 127.0f : 448.0f);
+          ASSERT_EQ(weight.packed.scales[blocks ? r / 128 * 3 + c / 128 : r], scale) << r << ", " << c;
+          const std::uint32_t code = int8 ? static_cast<std::uint8_t>(num::quantize_int8(values[r * kCols + c], scale))
+                                          : num::quantize_fp8(values[r * kCols + c], scale).bits;
+          ASSERT_EQ(bits_at(weight.element(r, c), 1), code) << r << ", " << c;
+          const float back = int8 ? static_cast<float>(static_cast<std::int8_t>(code))
+                                  : num::to_float(num::fp8_e4m3{static_cast<std::uint8_t>(code)});
+          ASSERT_EQ(row[static_cast<std::size_t>(c)], back * scale);
+        }
+      }
+    }
+}
+
+// Every bf16 value and its neighbours in float, among them ties, subnormals, what saturates, infinities and NaN.
+TEST(Pack, Fp8RoundsAsNumDoes) {
+  std::vector<float> values;
+  for (std::uint32_t high = 0; high < 0x10000; high += 3)
+    for (const std::uint32_t low : {0x0000u, 0x0001u, 0x7FFFu, 0x8000u, 0x8001u})
+      values.push_back(std::bit_cast<float>(high << 16 | low));
+  const std::int64_t n = std::ssize(values);
+  Weight weight(Format::fp8_tensor, Layout::row_major, 1, n);
+  weight.packed.scales[0] = 1;
+  pack_rows(weight.packed, 0, tensor(values.data(), {1, n}));
+  for (std::int64_t i = 0; i < n; ++i)
+    ASSERT_EQ(bits_at(weight.element(0, i), 1), num::from_float<num::fp8_e4m3>(values[i]).bits) << values[i];
 }
 
 TEST(Pack, Int8KeepsNanVisible) {

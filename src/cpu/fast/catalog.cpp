@@ -26,7 +26,7 @@ struct Lists {
   const ops::Catalog& ref = ref::catalog();
   List<ops::EmbedArgs> embed = join(embed_variants(), ref.embed);
   List<ops::RmsNormArgs> rms_norm = join(rms_norm_variants(), ref.rms_norm);
-  List<ops::LinearArgs> linear = join(linear_variants(), ref.linear);
+  List<ops::LinearArgs> linear = join<ops::LinearArgs>(join(linear_variants(), emulated_linear_variants()), ref.linear);
   List<ops::RopeAppendArgs> rope_append = join(rope_append_variants(), ref.rope_append);
   List<ops::AttentionArgs> attention = join(attention_variants(), ref.attention);
   List<ops::SiluMulArgs> silu_mul = join(silu_mul_variants(), ref.silu_mul);

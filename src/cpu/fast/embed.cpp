@@ -21,6 +21,8 @@ void widen(const SmallOps& kernels, const quant::PackedWeight& table, std::int64
       return kernels.widen_f16(static_cast<const std::uint16_t*>(in), n, out);
     case Format::int8:
       return kernels.widen_int8(static_cast<const std::int8_t*>(in), n, table.scales[row], out);
+    default:
+      RL_CHECK_MSG(false, "ops::validate lets no other table in");
   }
 }
 

@@ -203,8 +203,9 @@ const Kernels* by_format(const LinearArgs& args, const Kernels* f32, const Kerne
       return f16;
     case Format::int8:
       return int8;
+    default:
+      return nullptr;  // linear_emulated.cpp
   }
-  return nullptr;
 }
 
 constexpr Isa kAvx512Bf16{

@@ -8,6 +8,7 @@
 namespace rl::cpu {
 
 std::span<const ops::Variant<ops::LinearArgs>> linear_variants();
+std::span<const ops::Variant<ops::LinearArgs>> emulated_linear_variants();
 std::span<const ops::Variant<ops::AttentionArgs>> attention_variants();
 std::span<const ops::Variant<ops::RmsNormArgs>> rms_norm_variants();
 std::span<const ops::Variant<ops::RopeAppendArgs>> rope_append_variants();

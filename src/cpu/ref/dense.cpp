@@ -4,6 +4,7 @@
 
 #include "cpu/ref/ref.h"
 #include "cpu/ref/weight.h"
+#include "num/fp8.h"
 #include "num/int8.h"
 
 namespace rl::cpu::ref {
@@ -56,6 +57,52 @@ void add_int8_product(Values& values, const QuantizedRow& x, const quant::Packed
   add(values, static_cast<double>(value), static_cast<double>(terms));
 }
 
+// Codes of a row of x by num/fp8.h, as values, and their scales: of all columns, or of each 128.
+struct Fp8Row {
+  std::vector<double> q, scale;
+};
+Fp8Row fp8_row(const std::vector<double>& x, std::int64_t group) {
+  Fp8Row row;
+  for (std::size_t first = 0; first < x.size(); first += static_cast<std::size_t>(group)) {
+    const std::span<const double> part =
+        std::span(x).subspan(first, std::min(static_cast<std::size_t>(group), x.size() - first));
+    std::uint32_t absmax = 0;
+    for (const double v : part) absmax = std::max(absmax, num::magnitude_bits(static_cast<float>(v)));
+    const float scale = num::fp8_scale(absmax);
+    row.scale.push_back(static_cast<double>(scale));
+    for (const double v : part)
+      row.q.push_back(static_cast<double>(num::to_float(num::quantize_fp8(static_cast<float>(v), scale))));
+  }
+  return row;
+}
+
+// The terms of row `row` of W with x: codes are exact, sums are double; what is stored without a scale has scale 1.
+template <class F>
+void for_each_term(const std::vector<double>& x, const quant::PackedWeight& w, std::int64_t row, const Fp8Row& fp8,
+                   F&& accumulate) {
+  const std::int64_t blocks = (w.cols + num::kFp8Block - 1) / num::kFp8Block;
+  for (std::int64_t i = 0; i < w.cols; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const double code = element(w, row, i);
+    switch (quant::scales_of(w.format)) {
+      case quant::Scales::none:
+        accumulate(x[at] * code);
+        break;
+      case quant::Scales::rows: {
+        const double scale = static_cast<double>(w.scales[row]);
+        accumulate(quant::quantizes_input(w.format) ? fp8.q[at] * fp8.scale[0] * code * scale : x[at] * code * scale);
+        break;
+      }
+      case quant::Scales::blocks: {
+        const std::int64_t block = i / num::kFp8Block;
+        const double scale = static_cast<double>(w.scales[row / num::kFp8Block * blocks + block]);
+        accumulate(fp8.q[at] * fp8.scale[static_cast<std::size_t>(block)] * code * scale);
+        break;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 Values embed(const ops::EmbedArgs& args) {
@@ -97,6 +144,9 @@ Values linear(const ops::LinearArgs& args, const Subset& subset) {
     const std::vector<double> x = row_of(args.x, t);
     const float* old = args.accumulate ? args.out.as<const float>() + t * w.rows : nullptr;
     const QuantizedRow q = w.format == quant::Format::int8 ? quantized(x) : QuantizedRow{};
+    Fp8Row fp8;
+    if (w.format != quant::Format::int8 && quant::quantizes_input(w.format))
+      fp8 = fp8_row(x, w.format == quant::Format::fp8_block ? num::kFp8Block : w.cols);
     for (const std::int64_t r : outputs) {
       if (w.format == quant::Format::int8) {
         add_int8_product(values, q, w, r, bias ? bias + r : nullptr, old ? old + r : nullptr);
@@ -104,7 +154,7 @@ Values linear(const ops::LinearArgs& args, const Subset& subset) {
       }
       double sum = 0, terms = 0;
       const auto accumulate = [&](double term) { sum += term, terms += std::abs(term); };
-      for (std::size_t i = 0; i < x.size(); ++i) accumulate(x[i] * element(w, r, static_cast<std::int64_t>(i)));
+      for_each_term(x, w, r, fp8, accumulate);
       if (bias) accumulate(static_cast<double>(bias[r]));
       if (old) accumulate(static_cast<double>(old[r]));
       add(values, sum, terms);
