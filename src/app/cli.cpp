@@ -226,6 +226,9 @@ Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
   app->add_option("--formats", options.formats, "compare these with the baseline: --formats fp32,int8")
       ->delimiter(',')
       ->type_name("NAMES");
+  app->add_option("--prompts", options.prompts, "prompts of the text whose greedy outputs are compared")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app->add_option("--baseline", options.baseline, "the format that others are compared with")->capture_default_str();
   app->add_flag("--json", options.json, "one JSON object on standard output");
   return {app, [&] { return done(cmd_quality(options, stdout)); }, &options.model};

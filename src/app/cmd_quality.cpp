@@ -94,7 +94,8 @@ void print_table(std::FILE* out, const std::vector<std::pair<std::string, qualit
 
 Status compare_formats(const QualityOptions& options, const OpenBackend& open, const model::ModelSource& source,
                        const quality::Text& text, std::FILE* out) {
-  const quality::AssessPlan plan{.window = options.window, .tokens = options.tokens};
+  const quality::AssessPlan plan{.window = options.window, .tokens = options.tokens, .prompts = options.prompts};
+  for (const std::string& format : options.formats) RL_TRY(engine::format_from(format));  // before any work
   const auto make = [&](const std::string& format) {
     return make_engine(source, open, format, quality::context_needed(plan), quality::seqs_needed(plan));
   };

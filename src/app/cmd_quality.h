@@ -17,6 +17,7 @@ struct QualityOptions {
   std::string text;                  // a file; empty: the demo model's held-out text
   std::int64_t window = 1024;        // tokens of a window, the begin token included
   std::int64_t tokens = 0;           // scored at most; 0: the whole text
+  std::int64_t prompts = 8;          // whose greedy outputs are compared
   std::string format = "bf16";       // without formats: the perplexity in this one
   std::vector<std::string> formats;  // each is compared with the baseline
   std::string baseline = "bf16";

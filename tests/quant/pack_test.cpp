@@ -266,16 +266,23 @@ TEST(Pack, Fp8CodesAndScales) {
             largest = std::max(largest, std::fabs(values[r * kCols + c]));
         return largest;
       };
+      const bool blocks = format == Format::fp8_block;
+      std::map<std::pair<std::int64_t, std::int64_t>, float> scales;  // of row or block
+      const auto scale_of = [&](std::int64_t r, std::int64_t c) {
+        const auto [row, col] = blocks ? std::pair(r / 128 * 128, c / 128 * 128) : std::pair(r, std::int64_t{0});
+        float& scale = scales[{row, col}];
+        if (scale == 0)
+          scale = (format == Format::fp8_tensor ? absmax(0, kRows, 0, kCols)
+                   : blocks                     ? absmax(row, row + 128, col, col + 128)
+                                                : absmax(r, r + 1, 0, kCols)) /
+                  (int8 ? 127.0f : 448.0f);
+        return scale;
+      };
       std::vector<float> row(kCols);
       for (std::int64_t r = 0; r < kRows; ++r) {
         unpack_row(weight.packed, r, row.data());
         for (std::int64_t c = 0; c < kCols; ++c) {
-          const bool blocks = format == Format::fp8_block;
-          const float largest = format == Format::fp8_tensor ? absmax(0, kRows, 0, kCols)
-                                : blocks
-                                    ? absmax(r / 128 * 128, r / 128 * 128 + 128, c / 128 * 128, c / 128 * 128 + 128)
-                                    : absmax(r, r + 1, 0, kCols);
-          const float scale = largest / (int8 ? 127.0f : 448.0f);
+          const float scale = scale_of(r, c);
           ASSERT_EQ(weight.packed.scales[blocks ? r / 128 * 3 + c / 128 : r], scale) << r << ", " << c;
           const std::uint32_t code = int8 ? static_cast<std::uint8_t>(num::quantize_int8(values[r * kCols + c], scale))
                                           : num::quantize_fp8(values[r * kCols + c], scale).bits;
