@@ -305,20 +305,15 @@ Verb add_doctor(CLI::App& root, DoctorOptions& options, FitOptions& fit) {
   CLI::App* app =
       root.add_subcommand("doctor", "what this machine has, what each missing part would enable, how to get it");
   app->add_flag("--json", options.json, "one JSON object on standard output");
-  CLI::Option* wanted =
-      app->add_flag("--fit", options.fit, "how many sequences of which context fit a memory, by format");
-  app->add_option("-m,--model", fit.model, kModelHelp)->type_name("MODEL")->needs(wanted);
-  app->add_option("--format,--formats", fit.formats, "formats to plan for: --format bf16,fp32; default: all")
-      ->type_name("LIST")
-      ->delimiter(',')
-      ->needs(wanted);
-  app->add_option("--vram,--memory", fit.memory, "memory to fit: 32GiB, 24GB; default: what is available here")
-      ->type_name("SIZE")
-      ->needs(wanted);
-  app->add_option("--context", fit.contexts, "tokens of a sequence: --context 4096,32768; default: up to the model's")
-      ->type_name("LIST")
-      ->delimiter(',')
-      ->needs(wanted);
+  CLI::Option* wanted = app->add_flag("--fit", options.fit, "how many sequences fit a memory, by format and context");
+  const auto of_fit = [&](const char* name, auto& value, const char* type, const char* help) {
+    return app->add_option(name, value, help)->type_name(type)->needs(wanted);
+  };
+  of_fit("-m,--model", fit.model, "MODEL", kModelHelp);
+  of_fit("--format", fit.formats, "LIST", "bf16,int8; default: all")->delimiter(',');
+  of_fit("--vram,--memory", fit.memory, "SIZE", "memory to fit: 32GiB, 24GB; default: what is available here");
+  of_fit("--context", fit.contexts, "LIST", "tokens of a sequence: 4096,32768; default: up to the model's")
+      ->delimiter(',');
   return {app, [&] {
             fit.json = options.json;
             return done(options.fit ? cmd_fit(fit, stdout) : cmd_doctor(options, stdout));

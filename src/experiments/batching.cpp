@@ -84,10 +84,10 @@ class BatchingExperiment final : public lab::Experiment {
     } else {
       record.measured = fmt::format("{}x throughput", format_significant(ratio->value));
       record.meaning = fmt::format(
-          "Continuous batching gives {} times the tokens per second of one request at a time (95% interval {} to {}), "
+          "Continuous batching gives {} times the tokens per second of one request at a time ({}), "
           "and {} times those of static batches.{}",
-          format_significant(ratio->value), format_significant(ratio->interval.low),
-          format_significant(ratio->interval.high), format_significant(over_static->value), latency_sentence(record));
+          format_significant(ratio->value), lab::interval_text(ratio->interval), format_significant(over_static->value),
+          latency_sentence(record));
       record.advice = ratio->interval.low > 1 ? "Serve with continuous batching, which the engine does by default."
                       : ratio->interval.high < 1
                           ? "Serve one request at a time here: a batch only adds to the latency."

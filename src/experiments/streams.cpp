@@ -239,11 +239,9 @@ class StreamsExperiment final : public lab::Experiment {
     record.measured =
         fmt::format("{}x; one batch {}x", format_significant(speed->value), format_significant(batched->value));
     record.meaning = fmt::format(
-        "Workers side by side give {} times the throughput of one input after the other (95% interval {} to {}), one "
-        "batch {} times ({} to {}).",
-        format_significant(speed->value), format_significant(speed->interval.low),
-        format_significant(speed->interval.high), format_significant(batched->value),
-        format_significant(batched->interval.low), format_significant(batched->interval.high));
+        "Workers side by side give {} times the throughput of one input after the other ({}), one batch {} times ({}).",
+        format_significant(speed->value), lab::interval_text(speed->interval), format_significant(batched->value),
+        lab::interval_text(batched->interval));
     record.advice = advice(*speed, *batched, *against);
     const std::vector<std::pair<std::string, std::string>> where = first_point(record);
     record.charts.push_back({.title = "Throughput of all inputs",

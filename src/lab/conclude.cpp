@@ -28,6 +28,11 @@ std::optional<Estimate> geometric_mean(const std::vector<Estimate>& ratios) {
   return Estimate{std::exp(value / n), {std::exp(low / n), std::exp(high / n)}};
 }
 
+std::string interval_text(const record::Interval& interval) {
+  if (!std::isfinite(interval.high)) return "too few samples for an interval";
+  return fmt::format("95% interval {} to {}", format_significant(interval.low), format_significant(interval.high));
+}
+
 void conclude_hypothesis(record::Experiment& record, std::string_view id, const std::optional<Estimate>& measured,
                          std::string_view reason_if_none) {
   for (record::Hypothesis& hypothesis : record.hypotheses) {

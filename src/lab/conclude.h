@@ -24,6 +24,9 @@ struct Estimate {
 // wide as independent points would give. Empty input: nothing.
 std::optional<Estimate> geometric_mean(const std::vector<Estimate>& ratios);
 
+// "95% interval 1.2 to 1.5", or that there were too few samples for one.
+std::string interval_text(const record::Interval& interval);
+
 // Judges the hypothesis of that id from the measured estimate, or marks it inconclusive with the reason if there is
 // none.
 void conclude_hypothesis(record::Experiment& record, std::string_view id, const std::optional<Estimate>& measured,

@@ -7,6 +7,11 @@ namespace {
 
 using record::Outcome;
 
+TEST(IntervalText, SaysWhenThereIsNone) {
+  EXPECT_EQ(interval_text({1.204, 1.5}), "95% interval 1.20 to 1.50");
+  EXPECT_EQ(interval_text({0, std::numeric_limits<double>::infinity()}), "too few samples for an interval");
+}
+
 TEST(GeometricMean, OfRatiosAndOfTheirBounds) {
   const auto mean = geometric_mean({{2, {1, 4}}, {8, {4, 16}}});
   ASSERT_TRUE(mean);
