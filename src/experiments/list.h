@@ -16,7 +16,7 @@ lab::Entry attention();
 lab::Entry fragmentation();
 lab::Entry streams();
 lab::Entry batching();
-
+lab::Entry power();
 lab::Entry graphs();
 lab::Entry tensor_cores();
 lab::Entry engines();

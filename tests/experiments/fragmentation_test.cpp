@@ -17,8 +17,12 @@ using testing::HasSubstr;
 class Fragmentation : public testing::Test {
  protected:
   Result<record::Experiment> run(lab::AxisOverrides axes) {
-    lab::Context context{
-        .backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_, .axes = std::move(axes)};
+    lab::Context context{.backend = backend_,
+                         .oracle = oracle_,
+                         .memory = memory_,
+                         .model = model_,
+                         .effort = 0.1,
+                         .axes = std::move(axes)};
     return lab::run_experiment(*find("fragmentation"), context);
   }
   static double value(const record::Row& row, const char* metric) { return lab::find_metric(row, metric)->value; }
