@@ -88,6 +88,15 @@ Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& extras) {
   return axes;
 }
 
+void add_limits(CLI::App* app, lab::Limits& limits) {
+  app->add_option("--max-kld", limits.max_kld, "mean KL divergence to the baseline that a format may have")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--max-ppl-loss", limits.max_ppl_loss, "share by which a format may raise the perplexity")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+}
+
 Verb add_run(CLI::App& root, RunOptions& options, std::string& save) {
   CLI::App* app = root.add_subcommand("run", "every experiment on this machine, one report");
   add_model(app, options.model, save);
@@ -102,6 +111,7 @@ Verb add_run(CLI::App& root, RunOptions& options, std::string& save) {
   app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
   app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
   app->add_option("--seed", options.seed, "of inputs and intervals")->capture_default_str();
+  add_limits(app, options.limits);
   app->add_flag("--json", options.json, "print the record instead of the report");
   return {app, [&] { return cmd_run(options, stdout); }, &options.model};
 }
@@ -118,6 +128,7 @@ Verb add_experiment(CLI::App& root, RunOptions& options, std::string& name, std:
   app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
   app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
   app->add_option("--seed", options.seed, "of inputs and intervals")->capture_default_str();
+  add_limits(app, options.limits);
   app->add_flag("--json", options.json, "print the record instead of the report");
   app->allow_extras();
   return {app,

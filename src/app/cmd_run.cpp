@@ -121,6 +121,7 @@ Result<int> cmd_run(const RunOptions& options, std::FILE* out) {
                        .model = source,
                        .mode = full ? lab::Mode::full : lab::Mode::quick,
                        .seed = options.seed,
+                       .limits = options.limits,
                        .axes = options.axes};
   if (options.list || options.dry_run) {
     RL_TRY(print_list(entries, context, options.dry_run, out));

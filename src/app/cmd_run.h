@@ -7,7 +7,7 @@
 
 #include "app/wiring.h"
 #include "base/result.h"
-#include "lab/point.h"
+#include "lab/experiment.h"
 
 namespace rl::app {
 
@@ -21,6 +21,7 @@ struct RunOptions {
   std::string runs_folder = "runs";
   std::string out;  // folder of this run; empty: runs_folder/<id>
   std::uint64_t seed = 1;
+  lab::Limits limits;
   bool json = false;  // the record on standard output instead of the report
   bool color = false;
   std::string command;  // as typed, for the record

@@ -13,6 +13,8 @@ const lab::Entry* find(std::string_view id);  // null if there is none
 // One factory per file of this room.
 lab::Entry baseline();
 lab::Entry attention();
+lab::Entry quantization();
+lab::Entry combined();
 lab::Entry fragmentation();
 lab::Entry streams();
 lab::Entry batching();

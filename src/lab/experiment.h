@@ -22,6 +22,12 @@ namespace rl::lab {
 
 enum class Mode { quick, full };
 
+// What the user lets an optimisation cost in quality.
+struct Limits {
+  double max_kld = 0.01;       // mean KL divergence to the baseline's distribution, nats per token
+  double max_ppl_loss = 0.01;  // share by which the perplexity may rise
+};
+
 // What a run gives every experiment.
 struct Context {
   const ops::Backend& backend;
@@ -30,6 +36,7 @@ struct Context {
   const model::ModelSource& model;
   Mode mode = Mode::quick;
   std::uint64_t seed = 1;
+  Limits limits = {};
   double effort = 1;   // of the time that measurements may take; tests, which judge no number, use less
   AxisOverrides axes;  // --seq 128..4096
   std::function<void(const std::string& what, int done, int all)> progress;  // may be empty
