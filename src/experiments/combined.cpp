@@ -134,6 +134,7 @@ class CombinedExperiment final : public lab::Experiment {
       RL_ASSIGN(const std::unique_ptr<RungEngine> engine, RungEngine::make(context, rung, format_, load_));
       RL_TRY(check_outputs(context, rung, *engine, row));
       if (rung.added) {
+        if (rung.added == Technique::format) row.note = *format_;
         RL_TRY(compare(context, *baseline_, "baseline", *engine, rung.id, true, row, record));
       } else {
         if (!whole_) {
@@ -292,6 +293,7 @@ class CombinedExperiment final : public lab::Experiment {
         if (!rung || rung->left_out.has_value() != left_out) continue;
         const std::optional<Technique> subject = rung->added ? rung->added : rung->left_out;
         if (subject && memory == nullptr) missing(*subject) = row.note;
+        if (rung->added == Technique::format && memory != nullptr) format_ = row.note;
         if (memory == nullptr) continue;
         if (!left_out) (rung->added ? whole : baseline) = memory->value;
         if (!subject) continue;
@@ -365,6 +367,11 @@ class CombinedExperiment final : public lab::Experiment {
     return !worse && (better || gain.memory > 1 + kSmallestSaving);
   }
 
+  std::string label(Technique technique) const {
+    return technique == Technique::format && format_ ? fmt::format("the format {0} (`--format {0}`)", *format_)
+                                                     : name_of(technique);
+  }
+
   void headline(record::Experiment& record, const std::vector<Ranked>& ranking) const {
     record.outcome = lab::overall(record);
     const Measured* last = rungs_.empty() ? nullptr : &rungs_.back();
@@ -378,13 +385,13 @@ class CombinedExperiment final : public lab::Experiment {
     record.measured = fmt::format("{}x speed, {}x tok/s", format_significant(all.speed.value, 2),
                                   format_significant(all.throughput.value, 2));
     std::vector<std::string> keep, drop;
-    for (const Ranked& entry : ranking) (worth_it(entry.gain) ? keep : drop).emplace_back(name_of(entry.technique));
+    for (const Ranked& entry : ranking) (worth_it(entry.gain) ? keep : drop).push_back(label(entry.technique));
     record.meaning = fmt::format(
         "Together they serve one request {} times and a queue {} times as fast as the baseline, in {}% of its "
         "memory{}.",
         format_significant(all.speed.value, 2), format_significant(all.throughput.value, 2),
         format_significant(100 / all.memory, 2),
-        ranking.empty() ? "" : fmt::format("; {} gave the most", name_of(ranking.front().technique)));
+        ranking.empty() ? "" : fmt::format("; {} gave the most", label(ranking.front().technique)));
     if (ranking.empty()) {
       record.advice = "No technique was left out of the whole, so none can be judged: run all rungs.";
       return;
