@@ -69,25 +69,6 @@ void add_format(CLI::App* app, std::string& format) {
       ->capture_default_str();
 }
 
-// Reads "--seq 128..4096 --batch 1,4" left over by CLI11 into overrides of axes.
-Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& extras) {
-  lab::AxisOverrides axes;
-  for (std::size_t i = 0; i < extras.size(); ++i) {
-    std::string name = extras[i], value;
-    if (!name.starts_with("--"))
-      return Error{.kind = ErrorKind::usage, .what = "unexpected argument", .expected = "--AXIS VALUES", .found = name};
-    name = name.substr(2);
-    if (const auto equals = name.find('='); equals != name.npos) {
-      value = name.substr(equals + 1);
-      name.resize(equals);
-    } else if (++i < extras.size()) {
-      value = extras[i];
-    }
-    RL_ASSIGN(axes[name], lab::parse_values(value));
-  }
-  return axes;
-}
-
 void add_limits(CLI::App* app, lab::Limits& limits) {
   app->add_option("--max-kld", limits.max_kld, "mean KL divergence to the baseline that a format may have")
       ->capture_default_str()
@@ -97,40 +78,58 @@ void add_limits(CLI::App* app, lab::Limits& limits) {
       ->check(CLI::NonNegativeNumber);
 }
 
-Verb add_run(CLI::App& root, RunOptions& options, std::string& save) {
-  CLI::App* app = root.add_subcommand("run", "every experiment on this machine, one report");
+// What `run` and `experiment` share.
+void add_run_flags(CLI::App* app, RunOptions& options, std::string& save) {
   add_model(app, options.model, save);
   add_device(app, options.device);
   auto* quick = app->add_flag("--quick", options.quick, "short axes, wider intervals (default on a CPU)");
   app->add_flag("--full", options.full, "all axes, narrow intervals")->excludes(quick);
+  app->add_flag("--dry-run", options.dry_run, "list what would be measured and end");
+  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  auto* out = app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
+  app->add_option_function<std::uint64_t>(
+         "--seed",
+         [&](std::uint64_t seed) {
+           options.seed = seed;
+           options.seed_given = true;
+         },
+         "of inputs and intervals; default: 1")
+      ->type_name("N");
+  add_limits(app, options.limits);
+  app->add_option_function<std::string>(
+         "--resume", [&](const std::string& run) { options.resume = run; },
+         "go on with an interrupted run; default: the newest")
+      ->expected(0, 1)
+      ->type_name("RUN");
+  app->add_option("--save-baseline", options.save_baseline, "a name for this run, to compare later ones with")
+      ->type_name("NAME")
+      ->excludes(out);
+  app->add_option("--baseline", options.baseline, "compare with this run at the end; exits as compare does")
+      ->type_name("NAME");
+  app->add_flag("--json", options.json, "print the record instead of the report");
+  app->allow_extras();
+}
+
+Verb add_run(CLI::App& root, RunOptions& options, std::string& save) {
+  CLI::App* app = root.add_subcommand("run", "every experiment on this machine, one report");
+  add_run_flags(app, options, save);
   app->add_option("--only", options.only, "experiments to run: --only baseline,attention")
       ->delimiter(',')
       ->type_name("IDS");
   app->add_flag("--list", options.list, "list the experiments and end");
-  app->add_flag("--dry-run", options.dry_run, "list what would be measured and end");
-  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
-  app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
-  app->add_option("--seed", options.seed, "of inputs and intervals")->capture_default_str();
-  add_limits(app, options.limits);
-  app->add_flag("--json", options.json, "print the record instead of the report");
-  return {app, [&] { return cmd_run(options, stdout); }, &options.model};
+  return {app,
+          [&options, app]() -> Result<int> {
+            RL_ASSIGN(options.axes, read_axes(app->remaining()));
+            return cmd_run(options, stdout);
+          },
+          &options.model};
 }
 
 Verb add_experiment(CLI::App& root, RunOptions& options, std::string& name, std::string& save) {
   CLI::App* app =
       root.add_subcommand("experiment", "one experiment with chosen axes: experiment attention --seq 128..4096");
   app->add_option("NAME", name, "its id: see redline run --list")->required();
-  add_model(app, options.model, save);
-  add_device(app, options.device);
-  auto* quick = app->add_flag("--quick", options.quick, "short axes, wider intervals (default on a CPU)");
-  app->add_flag("--full", options.full, "all axes, narrow intervals")->excludes(quick);
-  app->add_flag("--dry-run", options.dry_run, "list what would be measured and end");
-  app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
-  app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
-  app->add_option("--seed", options.seed, "of inputs and intervals")->capture_default_str();
-  add_limits(app, options.limits);
-  app->add_flag("--json", options.json, "print the record instead of the report");
-  app->allow_extras();
+  add_run_flags(app, options, save);
   return {app,
           [&options, &name, app]() -> Result<int> {
             RL_ASSIGN(options.axes, read_axes(app->remaining()));
@@ -277,8 +276,15 @@ Verb add_report(CLI::App& root, ReportOptions& options) {
 }
 
 Verb add_history(CLI::App& root, HistoryOptions& options) {
-  CLI::App* app = root.add_subcommand("history", "list the runs that were made");
+  CLI::App* app = root.add_subcommand("history", "list the runs that were made, baselines, the trend of the headlines");
   app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
+  auto* baselines = app->add_flag("--baselines", options.baselines, "list the baselines");
+  auto* drop = app->add_option("--drop-baseline", options.drop_baseline, "forget a baseline's name; its run stays")
+                   ->type_name("NAME")
+                   ->excludes(baselines);
+  app->add_flag("--trend", options.trend, "each experiment's headline over the newest runs")
+      ->excludes(baselines)
+      ->excludes(drop);
   return {app, [&] { return done(cmd_history(options, stdout)); }};
 }
 
@@ -338,16 +344,6 @@ Status save_to(const std::string& model, const std::string& folder) {
   return ok();
 }
 
-std::string joined(int argc, const char* const* argv) {
-  std::string command;
-  for (int i = 0; i < argc; ++i) {
-    const std::string_view word = i == 0 ? std::string_view("redline") : argv[i];
-    const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()*?[]{}`!#~") == word.npos;
-    command += (i ? " " : "") + (plain ? std::string(word) : fmt::format("'{}'", word));
-  }
-  return command;
-}
-
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
@@ -393,7 +389,7 @@ int run_command_line(int argc, const char* const* argv) {
     return root.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   if (verbose) log::set_level(log::Level::debug);
-  run.command = experiment.command = joined(argc, argv);
+  run.command = experiment.command = command_text(argc, argv);
   run.color = experiment.color = report.color = ::isatty(STDOUT_FILENO) == 1;
   for (const Verb& verb : verbs) {
     if (!verb.app->parsed()) continue;

@@ -20,20 +20,6 @@ Result<record::Run> intact_run(const std::string& name, const std::string& runs_
   return run;
 }
 
-int exit_of(record::Judgement judgement) {
-  switch (judgement) {
-    case record::Judgement::fine:
-      return kExitOk;
-    case record::Judgement::worse:
-      return kExitWorse;
-    case record::Judgement::inconclusive:
-      return kExitInconclusive;
-    case record::Judgement::invalid:
-      return kExitInvalid;
-  }
-  return kExitInvalid;
-}
-
 }  // namespace
 
 Result<int> cmd_compare(const CompareCommand& command, std::FILE* out) {
@@ -52,7 +38,7 @@ Result<int> cmd_compare(const CompareCommand& command, std::FILE* out) {
                            : command.format == "md" ? report::comparison_markdown(comparison)
                                                     : report::comparison_terminal(comparison, {.all = command.all});
   fmt::print(out, "{}", text);
-  return exit_of(record::judgement_of(comparison));
+  return exit_code(record::judgement_of(comparison));
 }
 
 }  // namespace rl::app

@@ -1,16 +1,20 @@
 #include "app/cmd_run.h"
 
 #include <filesystem>
+#include <optional>
 
 #include <unistd.h>
 
 #include "app/exit_code.h"
+#include "app/find_run.h"
 #include "app/open_model.h"
+#include "app/run_session.h"
 #include "base/clock.h"
 #include "experiments/list.h"
+#include "lab/compare_runs.h"
 #include "lab/runner.h"
+#include "record/integrity.h"
 #include "record/json.h"
-#include "record/store.h"
 #include "report/report.h"
 #include "telemetry/host.h"
 
@@ -63,17 +67,42 @@ Result<std::vector<const lab::Entry*>> chosen_entries(const RunOptions& options)
   return entries;
 }
 
-Status print_list(const std::vector<const lab::Entry*>& entries, const lab::Context& context, bool dry_run,
+// The axes that an experiment has.
+lab::AxisOverrides axes_of(const lab::Info& info, const lab::AxisOverrides& given) {
+  lab::AxisOverrides axes;
+  for (const lab::Axis& axis : info.axes)
+    if (const auto at = given.find(axis.name); at != given.end()) axes.insert(*at);
+  return axes;
+}
+
+Status print_list(const std::vector<const lab::Entry*>& entries, lab::Context& context, const RunOptions& options,
                   std::FILE* out) {
   for (const lab::Entry* entry : entries) {
-    fmt::print(out, "{:<14} {:<13} {}\n", entry->info.id, entry->make ? "plan " + entry->info.plan : "not built yet",
+    fmt::print(out, "{:<14} {:<17} {}\n", entry->info.id, entry->make ? "plan " + entry->info.plan : "not built yet",
                entry->info.question);
-    if (!dry_run || !entry->make) continue;
+    if (!options.dry_run || !entry->make) continue;
+    context.axes = axes_of(entry->info, options.axes);
     const auto experiment = entry->make();
     RL_ASSIGN(const std::vector<lab::Point> points, lab::points_of(*experiment, context));
     for (const lab::Point& point : points) fmt::print(out, "{:<14}   {}\n", "", point.label());
   }
   return ok();
+}
+
+// A name that is no other way to name a run.
+Status check_baseline_name(const std::string& name) {
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
+  };
+  if (name.empty()) return ok();
+  if (std::all_of(name.begin(), name.end(), plain) && name != "last" && name != "latest" && name.front() != '.' &&
+      name.front() != '-')
+    return ok();
+  return Error{.kind = ErrorKind::usage,
+               .what = "not a name for a baseline",
+               .rule = "run.baseline_name",
+               .expected = "letters, digits, '-', '_' and '.', but not 'last' or 'latest'",
+               .found = name};
 }
 
 record::ModelInfo model_info(const model::ModelSource& source) {
@@ -89,27 +118,125 @@ record::ModelInfo model_info(const model::ModelSource& source) {
   return info;
 }
 
-// A folder that no other run uses: the time, and a number if two runs begin in one second.
-Result<fs::path> make_folder(const RunOptions& options, std::string& id) {
-  std::error_code code;
-  fs::path folder = options.out.empty() ? fs::path(options.runs_folder) / id : fs::path(options.out);
-  for (int n = 2; options.out.empty() && fs::exists(folder); ++n)
-    folder = fs::path(options.runs_folder) / fmt::format("{}-{}", id, n);
-  fs::create_directories(folder, code);
-  if (code)
-    return Error{.kind = ErrorKind::io,
-                 .what = "cannot make the run's folder",
-                 .file = folder.string(),
-                 .found = code.message(),
-                 .hint = "choose another place with --out"};
-  if (options.out.empty()) id = folder.filename().string();
-  return folder;
+Status check_axes(const std::vector<const lab::Entry*>& entries, const lab::AxisOverrides& given) {
+  for (const auto& [name, values] : given) {
+    const auto has = [&](const lab::Entry* entry) { return !axes_of(entry->info, {{name, values}}).empty(); };
+    if (std::any_of(entries.begin(), entries.end(), has)) continue;
+    std::string known;
+    for (const lab::Entry* entry : entries)
+      for (const lab::Axis& axis : entry->info.axes)
+        if (known.find("--" + axis.name + " ") == known.npos) known += "--" + axis.name + " ";
+    return Error{.kind = ErrorKind::usage,
+                 .what = "no chosen experiment has an axis of that name",
+                 .rule = "run.axis",
+                 .expected = known.empty() ? "no axis" : known.substr(0, known.size() - 1),
+                 .found = "--" + name};
+  }
+  return ok();
+}
+
+record::Run new_run(const RunOptions& options, const model::ModelSource& source,
+                    const std::vector<const lab::Entry*>& entries, bool full) {
+  record::Run run;
+  run.command = telemetry::scrub(options.command);
+  run.mode = !options.axes.empty() ? "custom" : full ? "full" : "quick";
+  run.started = utc_timestamp();
+  run.id = run.started.substr(0, 4) + run.started.substr(5, 2) + run.started.substr(8, 2) + "-" +
+           run.started.substr(11, 2) + run.started.substr(14, 2) + run.started.substr(17, 2) + "-" + run.mode;
+  run.seed = options.seed;
+  std::vector<std::string> ids;
+  for (const lab::Entry* entry : entries) ids.push_back(entry->info.id);
+  run.settings = settings_of(options, ids, full);
+  run.environment = telemetry::capture_environment();
+  run.environment.backends = backend_names();
+  run.model = model_info(source);
+  return run;
+}
+
+// Measures what is not in the run yet. Each experiment is in the store before its line says that it is done.
+Status measure_all(const std::vector<const lab::Entry*>& entries, const RunOptions& options, lab::Context& context,
+                   RunSession& session, record::Run& run) {
+  const double before = run.elapsed_seconds;
+  const Seconds start = monotonic_now();
+  for (const lab::Entry* entry : entries) {
+    const auto has = [&](const record::Experiment& done) { return done.id == entry->info.id; };
+    if (std::any_of(run.experiments.begin(), run.experiments.end(), has)) continue;
+    context.axes = axes_of(entry->info, options.axes);
+    std::optional<ProgressLine> line;
+    if (entry->make) line.emplace(entry->info, context.full());
+    context.progress = [&](const std::string& what, int done, int all) {
+      if (line) line->show(fmt::format("{} ({} of {})", what, done + 1, all));
+    };
+    RL_ASSIGN(record::Experiment done, lab::run_experiment(*entry, context));
+    run.experiments.push_back(std::move(done));
+    run.elapsed_seconds = before + (monotonic_now() - start).count;
+    RL_TRY(session.store().append(run, run.experiments.back()));
+    if (line) line->finish(run.experiments.back());
+  }
+  return ok();
+}
+
+// The run's end, from what its experiments say. Once only: a run killed after this is finished in the store.
+void finish(record::Run& run) {
+  run.finished = utc_timestamp();
+  run.environment.load_after = telemetry::load_average();
+  for (const record::Experiment& experiment : run.experiments) {
+    using record::State;
+    if (experiment.state != State::failed && experiment.state != State::invalid) continue;
+    run.validity.valid = false;
+    run.validity.reasons.push_back(fmt::format(
+        "{}: {}", experiment.id, experiment.reasons.empty() ? name_of(experiment.state) : experiment.reasons.front()));
+  }
+  if (run.environment.load_before > 0.5 * run.environment.cores)
+    run.validity.warnings.push_back(
+        fmt::format("the machine was busy when the run began (load {:.1f} on {} cores): expect wide intervals",
+                    run.environment.load_before, run.environment.cores));
 }
 
 }  // namespace
 
-Result<int> cmd_run(const RunOptions& options, std::FILE* out) {
+std::string command_text(int argc, const char* const* argv) {
+  std::string command;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = i == 0 ? std::string_view("redline") : argv[i];
+    const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()*?[]{}`!#~") == word.npos;
+    command += (i ? " " : "") + (plain ? std::string(word) : fmt::format("'{}'", word));
+  }
+  return command;
+}
+
+Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& extras) {
+  lab::AxisOverrides axes;
+  for (std::size_t i = 0; i < extras.size(); ++i) {
+    std::string name = extras[i], value;
+    if (!name.starts_with("--"))
+      return Error{.kind = ErrorKind::usage, .what = "unexpected argument", .expected = "--AXIS VALUES", .found = name};
+    name = name.substr(2);
+    if (const auto equals = name.find('='); equals != name.npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    } else if (++i < extras.size()) {
+      value = extras[i];
+    }
+    RL_ASSIGN(axes[name], lab::parse_values(value));
+  }
+  return axes;
+}
+
+Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
+  RunOptions options = given;
+  std::optional<record::Run> before, baseline;
+  if (options.resume) {
+    RL_ASSIGN(before, interrupted_run(options));
+    RL_TRY(adopt(*before, options));
+  }
+  RL_TRY(check_baseline_name(options.save_baseline));
+  if (!options.baseline.empty()) {  // now: "last" is the newest before this run
+    RL_ASSIGN(const RunPlace place, locate_run(options.baseline, options.runs_folder));
+    RL_ASSIGN(baseline, read_run(place, options.runs_folder));
+  }
   RL_ASSIGN(const auto entries, chosen_entries(options));
+  RL_TRY(check_axes(entries, options.axes));
   RL_ASSIGN(const OpenBackend open, open_backend(options.device));
   RL_ASSIGN(const model::ModelSource source, open_model(options.model));
 
@@ -121,65 +248,51 @@ Result<int> cmd_run(const RunOptions& options, std::FILE* out) {
                        .model = source,
                        .mode = full ? lab::Mode::full : lab::Mode::quick,
                        .seed = options.seed,
-                       .limits = options.limits,
-                       .axes = options.axes};
+                       .limits = options.limits};
   if (options.list || options.dry_run) {
-    RL_TRY(print_list(entries, context, options.dry_run, out));
+    RL_TRY(print_list(entries, context, options, out));
     return kExitOk;
   }
 
-  record::Run run;
-  run.command = telemetry::scrub(options.command);
-  run.mode = !options.axes.empty() ? "custom" : full ? "full" : "quick";
-  run.started = utc_timestamp();
-  run.id = run.started.substr(0, 4) + run.started.substr(5, 2) + run.started.substr(8, 2) + "-" +
-           run.started.substr(11, 2) + run.started.substr(14, 2) + run.started.substr(17, 2) + "-" + run.mode;
-  run.seed = options.seed;
-  run.environment = telemetry::capture_environment();
-  run.environment.backends = backend_names();
-  run.model = model_info(source);
-  RL_ASSIGN(const fs::path folder, make_folder(options, run.id));
-  RL_ASSIGN(record::Store store, record::Store::open(options.out.empty() ? fs::path(options.runs_folder) : folder));
-  RL_TRY(store.begin(run));
-
-  const Seconds start = monotonic_now();
-  for (const lab::Entry* entry : entries) {
-    if (!entry->make) {
-      RL_ASSIGN(record::Experiment unbuilt, lab::run_experiment(*entry, context));
-      run.experiments.push_back(std::move(unbuilt));
-    } else {
-      ProgressLine line(entry->info, full);
-      context.progress = [&](const std::string& what, int done, int all) {
-        line.show(fmt::format("{} ({} of {})", what, done + 1, all));
-      };
-      RL_ASSIGN(record::Experiment done, lab::run_experiment(*entry, context));
-      line.finish(done);
-      run.experiments.push_back(std::move(done));
-    }
-    RL_TRY(store.append(run, run.experiments.back()));
+  record::Run run = new_run(options, source, entries, full);
+  if (before) {
+    RL_TRY(can_resume(*before, run));
+    run = *std::move(before);
   }
-  run.elapsed_seconds = (monotonic_now() - start).count;
-  run.finished = utc_timestamp();
-  run.environment.load_after = telemetry::load_average();
-  bool invalid = false;
-  for (const record::Experiment& experiment : run.experiments) {
-    using record::State;
-    if (experiment.state != State::failed && experiment.state != State::invalid) continue;
-    invalid = true;
-    run.validity.valid = false;
-    run.validity.reasons.push_back(fmt::format(
-        "{}: {}", experiment.id, experiment.reasons.empty() ? name_of(experiment.state) : experiment.reasons.front()));
+  RL_ASSIGN(RunSession session, options.resume ? RunSession::resume(options, run) : RunSession::begin(options, run));
+  if (options.resume) {
+    // Read again under the lock: whoever held it may have gone on.
+    RL_ASSIGN(run, session.store().load(run.id));
+    if (!run.finished.empty() && record::check_sums(session.folder()).empty())
+      return Error{.kind = ErrorKind::invalid_input,
+                   .what = fmt::format("run {} is finished: there is nothing to resume", run.id),
+                   .rule = "run.finished",
+                   .hint = "make a new one with 'redline run'"};
   }
-  if (run.environment.load_before > 0.5 * run.environment.cores)
-    run.validity.warnings.push_back(
-        fmt::format("the machine was busy when the run began (load {:.1f} on {} cores): expect wide intervals",
-                    run.environment.load_before, run.environment.cores));
-  RL_TRY(store.finish(run));
-  RL_TRY(report::write_all(run, folder));
+  if (run.finished.empty()) {  // else only its files were missing
+    if (options.resume)
+      run.validity.warnings.push_back(
+          fmt::format("interrupted, and resumed at {} after {} experiments: these and the others were not measured in "
+                      "one go",
+                      utc_timestamp(), run.experiments.size()));
+    RL_TRY(measure_all(entries, options, context, session, run));
+    finish(run);
+    RL_TRY(session.store().finish(run));
+  }
+  RL_TRY(report::write_all(run, session.folder()));
   fmt::print(out, "{}",
              options.json ? record::to_json(run) + "\n"
-                          : report::terminal(run, {.color = options.color, .folder = folder.string()}));
-  return invalid ? kExitInvalid : kExitOk;
+                          : report::terminal(run, {.color = options.color, .folder = session.folder().string()}));
+  if (!options.save_baseline.empty()) {
+    RL_TRY(session.store().save_baseline(options.save_baseline, run.id, utc_timestamp()));
+    fmt::print(stderr, "redline: {} is now the baseline '{}'\n", run.id, options.save_baseline);
+  }
+  if (baseline) {
+    RL_ASSIGN(const record::RunComparison comparison, lab::compare_runs(*baseline, run, {}));
+    fmt::print(options.json ? stderr : out, "\n{}", report::comparison_terminal(comparison, {}));
+    return exit_code(record::judgement_of(comparison));
+  }
+  return run.validity.valid ? kExitOk : kExitInvalid;
 }
 
 }  // namespace rl::app

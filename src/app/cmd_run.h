@@ -2,6 +2,7 @@
 // `redline run` and `redline experiment NAME`: experiments, their record, the report.
 
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,19 +17,32 @@ struct RunOptions {
   DeviceOptions device;
   bool quick = false, full = false;  // neither: quick on a CPU
   std::vector<std::string> only;     // experiments; empty: all
-  lab::AxisOverrides axes;           // of `redline experiment NAME --axis values`
+  lab::AxisOverrides axes;           // --axis values: of each chosen experiment that has the axis
   bool list = false, dry_run = false;
   std::string runs_folder = "runs";
   std::string out;  // folder of this run; empty: runs_folder/<id>
   std::uint64_t seed = 1;
   lab::Limits limits;
-  bool json = false;  // the record on standard output instead of the report
+  bool seed_given = false;            // on the command line; a resumed run keeps its own otherwise
+  std::optional<std::string> resume;  // go on with this run ("": the newest) instead of a new one
+  std::string save_baseline;          // a name for this run, to compare later ones with
+  std::string baseline;               // compare with this run at the end; the exit status is the comparison's
+  bool json = false;                  // the record on standard output instead of the report
   bool color = false;
   std::string command;  // as typed, for the record
 };
 
+// The command as typed, quoted for a shell.
+std::string command_text(int argc, const char* const* argv);
+
+// Reads "--seq 128..4096 --batch 1,4", what the command line has beyond the flags, into overrides of axes. Errors:
+// usage.
+Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& words);
+
 // Errors: usage (an unknown experiment or axis), those of finding the model, io. What an experiment could not do is
-// part of the record, not an error; an invalid record makes the program exit with kExitInvalid.
+// part of the record, not an error; an invalid record makes the program exit with kExitInvalid. What was appended to
+// the store before the process was killed is there for --resume, which measures none of it again; it refuses
+// (invalid_input, rule "run.resume") where commit, machine, model, seed or settings differ.
 Result<int> cmd_run(const RunOptions& options, std::FILE* out);
 
 }  // namespace rl::app

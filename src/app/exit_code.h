@@ -2,6 +2,7 @@
 // Exit statuses: verdicts below 10 (docs/cli.md), then one per kind of error.
 
 #include "base/result.h"
+#include "record/run_comparison.h"
 
 namespace rl::app {
 
@@ -29,6 +30,20 @@ constexpr int exit_code(ErrorKind kind) {
       return 17;
   }
   return 17;
+}
+
+constexpr int exit_code(record::Judgement judgement) {
+  switch (judgement) {
+    case record::Judgement::fine:
+      return kExitOk;
+    case record::Judgement::worse:
+      return kExitWorse;
+    case record::Judgement::inconclusive:
+      return kExitInconclusive;
+    case record::Judgement::invalid:
+      return kExitInvalid;
+  }
+  return kExitInvalid;
 }
 
 }  // namespace rl::app

@@ -149,6 +149,7 @@ void fields(Io& io, Run& v) {
   io("started", v.started);
   io("finished", v.finished);
   io("seed", v.seed);
+  io("settings", v.settings);
   io("elapsed_seconds", v.elapsed_seconds);
   io("environment", v.environment);
   io("model", v.model);

@@ -10,7 +10,7 @@
 
 namespace rl::record {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 struct Interval {
   double low = 0, high = 0;
@@ -154,6 +154,8 @@ struct Run {
   std::string mode;               // "quick", "full", "custom"
   std::string started, finished;  // UTC, ISO 8601
   std::uint64_t seed = 0;
+  // What was asked for and changes what is measured: {"experiments", "baseline,attention"}, {"--seq", "128,256"} ...
+  std::vector<std::pair<std::string, std::string>> settings;
   double elapsed_seconds = 0;
   Environment environment;
   ModelInfo model;

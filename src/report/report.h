@@ -24,6 +24,10 @@ std::string terminal(const record::Run& run, const TerminalOptions& options);
 
 // A table of runs, one line each of at most 80 columns.
 std::string history(const std::vector<record::Store::Entry>& runs);
+// Names of runs, one line each.
+std::string baselines(const std::vector<record::Store::Baseline>& baselines);
+// Each experiment's headline (date, commit, measured, verdict) over these runs, in their order.
+std::string trend(const std::vector<record::Run>& runs);
 
 struct ComparisonOptions {
   int width = 80;    // columns; at least 60

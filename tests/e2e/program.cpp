@@ -1,5 +1,6 @@
 #include "e2e/program.h"
 
+#include <csignal>
 #include <fstream>
 #include <sstream>
 
@@ -8,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/result.h"
 
 extern char** environ;
@@ -32,7 +34,9 @@ std::string read_text(const fs::path& file) {
   return text.str();
 }
 
-Finished redline(const std::vector<std::string>& arguments) {
+Finished redline(const std::vector<std::string>& arguments) { return redline_killed_after(arguments, -1); }
+
+Finished redline_killed_after(const std::vector<std::string>& arguments, double seconds) {
   const Scratch scratch;
   const std::string program = REDLINE_BINARY_DIR "/redline", out = (scratch / "out").string(),
                     err = (scratch / "err").string();
@@ -51,6 +55,16 @@ Finished redline(const std::vector<std::string>& arguments) {
   RL_CHECK_MSG(code == 0, program);
 
   int status = 0;
+  if (seconds >= 0) {
+    const Seconds start = monotonic_now();
+    while ((monotonic_now() - start).count < seconds) {
+      siginfo_t ended{};
+      RL_CHECK(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0);
+      if (ended.si_pid == child) break;
+      sleep_for(Seconds{1e-3});
+    }
+    ::kill(child, SIGKILL);
+  }
   RL_CHECK(::waitpid(child, &status, 0) == child);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_text(out), read_text(err)};
 }

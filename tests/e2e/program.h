@@ -15,6 +15,9 @@ struct Finished {
 // arguments: without the program's name. The child gets no standard input.
 Finished redline(const std::vector<std::string>& arguments);
 
+// The same, but killed (SIGKILL) if it still runs after so many seconds: status -9.
+Finished redline_killed_after(const std::vector<std::string>& arguments, double seconds);
+
 // A folder that is removed with its contents.
 class Scratch {
  public:

@@ -20,6 +20,7 @@ class RandomRun {
             .started = text(),
             .finished = text(),
             .seed = engine_(),
+            .settings = pairs(),
             .elapsed_seconds = number(),
             .environment = environment(),
             .model = {.name = text(),

@@ -90,8 +90,8 @@ inline auto members(const ModelInfo& v) {
 inline bool same(const ModelInfo& a, const ModelInfo& b) { return same(members(a), members(b)); }
 
 inline auto members(const Run& v) {
-  const auto& [m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11] = v;
-  return std::tuple(m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11);
+  const auto& [m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12] = v;
+  return std::tuple(m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12);
 }
 inline bool same(const Run& a, const Run& b) { return same(members(a), members(b)); }
 
