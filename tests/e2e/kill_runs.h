@@ -86,7 +86,9 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
     if (ended.status == -9) continue;
     // It came to its end: everything is there once, and all of it is as written.
     // Or it had come there before the last kill, which left nothing to do.
-    if (ended.err.find("run.finished") == std::string::npos) EXPECT_EQ(ended.status, 0) << ended.err;
+    if (ended.err.find("run.finished") == std::string::npos) {
+      EXPECT_EQ(ended.status, 0) << ended.err;
+    }
     ++tally.finished_runs;
     std::vector<std::string> order;
     for (const record::Experiment& experiment : run->experiments) order.push_back(experiment.id);
