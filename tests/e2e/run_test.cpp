@@ -143,6 +143,8 @@ TEST_F(RunTest, CompareExitsByWhatItFinds) {
     ASSERT_OK(record::write_sums(candidate));
   };
   // Samples of this test's making: no verdict depends on the machine.
+  std::erase_if(record.experiments[0].rows[0].metrics,
+                [](const record::Metric& metric) { return metric.name != "time" && !metric.samples.empty(); });
   record::Metric& time = record.experiments[0].rows[0].metrics[0];
   ASSERT_EQ(time.name, "time");
   time.samples.resize(40);
