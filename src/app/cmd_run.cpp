@@ -232,8 +232,11 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
   }
   RL_TRY(check_baseline_name(options.save_baseline));
   if (!options.baseline.empty()) {  // now: "last" is the newest before this run
-    RL_ASSIGN(const RunPlace place, locate_run(options.baseline, options.runs_folder));
-    RL_ASSIGN(baseline, read_run(place, options.runs_folder));
+    std::vector<std::string> damage;
+    RL_ASSIGN(baseline, read_checked_run(options.baseline, options.runs_folder, damage));
+    for (const std::string& what : damage)
+      fmt::print(stderr, "redline: the baseline '{}' is damaged, nothing was measured: {}\n", options.baseline, what);
+    if (!damage.empty()) return kExitInvalid;
   }
   RL_ASSIGN(const auto entries, chosen_entries(options));
   RL_TRY(check_axes(entries, options.axes));

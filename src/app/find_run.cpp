@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/file.h"
+#include "record/integrity.h"
 #include "record/json.h"
 #include "record/store.h"
 
@@ -82,6 +83,17 @@ Result<record::Run> read_run(const RunPlace& place, const std::string& runs_fold
   }
   RL_ASSIGN(const FileView content, read_file(place.file, kMaxRecordBytes));
   return record::from_json(content.text(), place.file.string());
+}
+
+Result<record::Run> read_checked_run(const std::string& name, const std::string& runs_folder,
+                                     std::vector<std::string>& damage) {
+  RL_ASSIGN(const RunPlace place, locate_run(name, runs_folder));
+  RL_ASSIGN(record::Run run, read_run(place, runs_folder));
+  if (place.file.empty()) return run;
+  for (const record::Finding& finding : record::check_sums(place.folder()))
+    if (finding.where == "record.json" || finding.where == record::kSumsFile)
+      damage.push_back(fmt::format("{}: {} {}", run.id, finding.where, finding.what));
+  return run;
 }
 
 }  // namespace rl::app

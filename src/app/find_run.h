@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "record/record.h"
@@ -22,6 +23,10 @@ Result<RunPlace> locate_run(const std::string& name, const std::string& runs_fol
 
 // Its record, from the file if there is one. Errors: invalid_input, io, unsupported.
 Result<record::Run> read_run(const RunPlace& place, const std::string& runs_folder);
+
+// The same by name, and in `damage` why its record.json is not what was written; the store checks its rows itself.
+Result<record::Run> read_checked_run(const std::string& name, const std::string& runs_folder,
+                                     std::vector<std::string>& damage);
 
 // Whether a store is there: opening one creates it, and looking must not.
 bool has_store(const std::filesystem::path& runs_folder);

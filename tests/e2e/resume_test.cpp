@@ -143,5 +143,22 @@ TEST_F(ResumeTest, BaselinesNameRunsToCompareWith) {
   EXPECT_EQ(run({"compare", "monday", "last"}).status, 10);
 }
 
+TEST_F(ResumeTest, ADamagedBaselineIsRefusedBeforeAnythingIsMeasured) {
+  ASSERT_EQ(run({"run", "--only", "power,graphs", "--save-baseline", "monday"}).status, 0);
+  ASSERT_VALUE(const record::Store store, this->store());
+  ASSERT_VALUE(const auto list, store.list());
+  const std::filesystem::path file = scratch_ / "runs" / list.at(0).id / "record.json";
+  std::string text = read_text(file);
+  const std::size_t at = text.find("\"started\": \"2");
+  ASSERT_NE(at, text.npos);
+  text[at + 12] ^= 1;
+  write_text(file, text);
+  const Finished refused = run({"run", "--only", "power,graphs", "--baseline", "monday"});
+  EXPECT_EQ(refused.status, 3) << refused.out;
+  EXPECT_THAT(refused.err, HasSubstr("record.json was changed"));
+  ASSERT_VALUE(const auto after, store.list());
+  EXPECT_EQ(after.size(), 1u) << "a run was made";
+}
+
 }  // namespace
 }  // namespace rl::e2e
