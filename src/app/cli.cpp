@@ -69,12 +69,13 @@ void add_format(CLI::App* app, std::string& format) {
       ->capture_default_str();
 }
 
-void add_limits(CLI::App* app, lab::Limits& limits) {
-  app->add_option("--max-kld", limits.max_kld, "mean KL divergence to the baseline that a format may have")
-      ->capture_default_str()
+void add_limits(CLI::App* app, RunOptions& options) {
+  const lab::Limits own;
+  app->add_option("--max-kld", options.max_kld,
+                  fmt::format("mean KL divergence to the baseline that a format may have; default: {}", own.max_kld))
       ->check(CLI::NonNegativeNumber);
-  app->add_option("--max-ppl-loss", limits.max_ppl_loss, "share by which a format may raise the perplexity")
-      ->capture_default_str()
+  app->add_option("--max-ppl-loss", options.max_ppl_loss,
+                  fmt::format("share by which a format may raise the perplexity; default: {}", own.max_ppl_loss))
       ->check(CLI::NonNegativeNumber);
 }
 
@@ -95,7 +96,7 @@ void add_run_flags(CLI::App* app, RunOptions& options, std::string& save) {
          },
          "of inputs and intervals; default: 1")
       ->type_name("N");
-  add_limits(app, options.limits);
+  add_limits(app, options);
   app->add_option_function<std::string>(
          "--resume", [&](const std::string& run) { options.resume = run; },
          "go on with an interrupted run; default: the newest")

@@ -251,7 +251,7 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
                        .model = source,
                        .mode = full ? lab::Mode::full : lab::Mode::quick,
                        .seed = options.seed,
-                       .limits = options.limits};
+                       .limits = limits_of(options)};
   if (options.list || options.dry_run) {
     RL_TRY(print_list(entries, context, options, out));
     return kExitOk;

@@ -41,13 +41,23 @@ void compare(std::vector<std::string>& differences, std::string_view name, const
 
 std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& options,
                                                              const std::vector<std::string>& experiments, bool full) {
-  std::vector<std::pair<std::string, std::string>> settings = {{"experiments", joined(experiments)},
-                                                               {"mode", full ? "full" : "quick"},
-                                                               {"device", options.device.device},
-                                                               {"threads", std::to_string(options.device.threads)},
-                                                               {"isa", options.device.isa}};
+  const lab::Limits limits = limits_of(options);
+  std::vector<std::pair<std::string, std::string>> settings = {
+      {"experiments", joined(experiments)},
+      {"mode", full ? "full" : "quick"},
+      {"device", options.device.device},
+      {"threads", std::to_string(options.device.threads)},
+      {"isa", options.device.isa},
+      {"max-kld", fmt::format("{}", limits.max_kld)},
+      {"max-ppl-loss", fmt::format("{}", limits.max_ppl_loss)}};
   for (const auto& [axis, values] : options.axes) settings.emplace_back("--" + axis, joined(values));
   return settings;
+}
+
+lab::Limits limits_of(const RunOptions& options) {
+  const lab::Limits own;
+  return {.max_kld = options.max_kld.value_or(own.max_kld),
+          .max_ppl_loss = options.max_ppl_loss.value_or(own.max_ppl_loss)};
 }
 
 Result<record::Run> interrupted_run(const RunOptions& options) {
@@ -78,6 +88,13 @@ Status adopt(const record::Run& interrupted, RunOptions& options) {
   if (options.device.isa.empty()) options.device.isa = text("isa");
   if (const std::string threads = text("threads"); options.device.threads == 0)
     std::from_chars(threads.data(), threads.data() + threads.size(), options.device.threads);
+  const auto take = [&](std::optional<double>& given, const char* name) {
+    const std::string value = text(name);
+    double number = 0;
+    if (!given && std::from_chars(value.data(), value.data() + value.size(), number).ec == std::errc()) given = number;
+  };
+  take(options.max_kld, "max-kld");
+  take(options.max_ppl_loss, "max-ppl-loss");
   if (!options.axes.empty()) return ok();
   for (const auto& [name, value] : interrupted.settings) {
     if (!name.starts_with("--")) continue;

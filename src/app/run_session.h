@@ -12,8 +12,8 @@
 
 namespace rl::app {
 
-// What was asked for and changes what is measured: "experiments", "mode", "device", "threads", "isa", and each axis as
-// "--seq". Names and values as they stand in record::Run::settings.
+// What was asked for and changes what is measured: "experiments", "mode", "device", "threads", "isa", the limits as
+// "max-kld" and "max-ppl-loss", and each axis as "--seq". Names and values as they stand in record::Run::settings.
 std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& options,
                                                              const std::vector<std::string>& experiments, bool full);
 
@@ -21,7 +21,11 @@ std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& o
 // or a row of it is damaged.
 Result<record::Run> interrupted_run(const RunOptions& options);
 
-// Takes over what the user did not say anew: experiments, mode, seed, axes, device. Errors: those of parse_values.
+// The limits that were given, the others as lab::Limits has them.
+lab::Limits limits_of(const RunOptions& options);
+
+// Takes over what the user did not say anew: experiments, mode, seed, axes, device, limits. Errors: those of
+// parse_values.
 Status adopt(const record::Run& interrupted, RunOptions& options);
 
 // Whether `now`, a run with the same settings that would begin here, can go on with `before`. Errors: invalid_input,

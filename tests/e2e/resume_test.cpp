@@ -75,6 +75,28 @@ TEST_F(ResumeTest, WritesTheFilesOfARunThatWasKilledWhileItWroteThem) {
   EXPECT_EQ(run({"verify", "last"}).status, 0);
 }
 
+void set(record::Run& run, const std::string& name, const std::string& value) {
+  for (auto& [key, text] : run.settings)
+    if (key == name) text = value;
+}
+
+TEST_F(ResumeTest, KeepsTheLimitsOfTheInterruptedRun) {
+  interrupt();
+  {
+    ASSERT_VALUE(record::Store store, this->store());
+    ASSERT_VALUE(record::Run record, store.load("interrupted"));
+    set(record, "max-kld", "0.05");
+    set(record, "max-ppl-loss", "0.25");
+    ASSERT_OK(store.append(record, record.experiments[0]));
+  }
+  const Finished resumed = run({"run", "--resume"});
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  ASSERT_VALUE(const record::Store store, this->store());
+  ASSERT_VALUE(const record::Run record, store.load("interrupted"));
+  EXPECT_THAT(record.settings, testing::Contains(testing::Pair("max-kld", "0.05")));
+  EXPECT_THAT(record.settings, testing::Contains(testing::Pair("max-ppl-loss", "0.25")));
+}
+
 struct Other {
   const char* name;
   void (*change)(record::Run&);
@@ -103,12 +125,16 @@ TEST_P(ResumeRefuses, AnotherHalf) {
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, ResumeRefuses,
-    testing::Values(Other{"commit", [](record::Run& run) { run.environment.commit = "0000000000"; }, {}},
-                    Other{"model", [](record::Run& run) { run.model.fingerprint = "another"; }, {}},
-                    Other{"machine", [](record::Run& run) { run.environment.cpu = "another"; }, {}},
-                    Other{"seed", nullptr, {"--seed", "2"}}, Other{"--seq", nullptr, {"--seq", "128"}},
-                    Other{"mode", nullptr, {"--full"}}, Other{"threads", nullptr, {"-t", "1"}},
-                    Other{"experiments", nullptr, {"--only", "attention"}}),
+    testing::Values(
+        Other{"commit", [](record::Run& run) { run.environment.commit = "0000000000"; }, {}},
+        Other{"model", [](record::Run& run) { run.model.fingerprint = "another"; }, {}},
+        Other{"machine", [](record::Run& run) { run.environment.cpu = "another"; }, {}},
+        Other{"seed", nullptr, {"--seed", "2"}}, Other{"--seq", nullptr, {"--seq", "128"}},
+        Other{"mode", nullptr, {"--full"}}, Other{"threads", nullptr, {"-t", "1"}},
+        Other{"max-kld", nullptr, {"--max-kld", "0.05"}},
+        // A flag that says the default is given all the same.
+        Other{"max-ppl-loss", [](record::Run& run) { set(run, "max-ppl-loss", "0.25"); }, {"--max-ppl-loss", "0.01"}},
+        Other{"experiments", nullptr, {"--only", "attention"}}),
     [](const auto& instance) {
       std::string name = instance.param.name;
       std::erase(name, '-');
