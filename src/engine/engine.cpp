@@ -11,7 +11,17 @@
 
 namespace rl::engine {
 
-const char* name_of(Precision precision) { return precision == Precision::f32 ? "fp32" : "bf16"; }
+const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return "fp32";
+    case Precision::bf16:
+      return "bf16";
+    case Precision::f16:
+      return "fp16";
+  }
+  return "?";
+}
 
 namespace {
 
@@ -19,7 +29,7 @@ using quant::Format;
 
 const NumberFormat kFormats[] = {
     {"bf16", Precision::bf16, {Format::bf16, Format::bf16}},
-    {"fp16", Precision::bf16, {Format::f16, Format::f16}},
+    {"fp16", Precision::f16, {Format::f16, Format::f16}},
     {"fp32", Precision::f32, {Format::f32, Format::f32}},
     {"fp8", Precision::bf16, {Format::fp8, Format::bf16}},
     {"fp8-tensor", Precision::bf16, {Format::fp8_tensor, Format::bf16}},

@@ -22,9 +22,9 @@
 
 namespace rl::engine {
 
-enum class Precision { f32, bf16 };  // of activations and cache; the residual stream and logits are f32 in both
+enum class Precision { f32, bf16, f16 };  // of activations and cache; the residual stream and logits are f32 in all
 
-const char* name_of(Precision precision);  // "fp32", "bf16"
+const char* name_of(Precision precision);  // "fp32", "bf16", "fp16"
 
 // What a model computes in, by the name users know.
 struct NumberFormat {

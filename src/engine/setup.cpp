@@ -97,9 +97,31 @@ alloc::LifetimePlan plan_values(const model::Forward& forward, const StepLimits&
   return alloc::plan_lifetimes(lives);
 }
 
+quant::Format weights_of(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return quant::Format::f32;
+    case Precision::bf16:
+      return quant::Format::bf16;
+    case Precision::f16:
+      return quant::Format::f16;
+  }
+  return quant::Format::f32;
+}
+
 }  // namespace
 
-DType activation_type(Precision precision) { return precision == Precision::f32 ? DType::f32 : DType::bf16; }
+DType activation_type(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return DType::f32;
+    case Precision::bf16:
+      return DType::bf16;
+    case Precision::f16:
+      return DType::f16;
+  }
+  return DType::f32;
+}
 
 Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options) {
   return {2 * config.layers * config.kv_heads * ops::kPageTokens * config.head_dim *
@@ -123,7 +145,7 @@ Result<EngineOptions> complete_options(const EngineOptions& given, const model::
                                   std::numeric_limits<std::int32_t>::max() / options.max_context, options.max_context));
   if (options.kv_memory.count < 0) return bad_option("kv_memory", options.kv_memory.count, "0 or more bytes");
   if (!options.weights) {
-    const quant::Format same = options.precision == Precision::f32 ? quant::Format::f32 : quant::Format::bf16;
+    const quant::Format same = weights_of(options.precision);
     options.weights = {.layers = same, .tables = same};
   }
   if (!options.buckets) options.buckets = &exact_buckets();

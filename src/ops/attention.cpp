@@ -21,8 +21,9 @@ Sequence sequence(const AttentionArgs& args, std::int64_t s) {
 Status validate(const AttentionArgs& args) {
   constexpr const char* kOp = "attention";
   // A token's heads are consecutive: only the stride between tokens is free.
-  RL_TRY(check_tensor(kOp, "q", args.q,
-                      {.types = {DType::f32, DType::bf16}, .shape = {kAny, kAny, kAny}, .strided_rows = true}));
+  RL_TRY(check_tensor(
+      kOp, "q", args.q,
+      {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {kAny, kAny, kAny}, .strided_rows = true}));
   const std::int64_t tokens = args.q.shape[0], heads = args.q.shape[1], head_dim = args.q.shape[2];
   RL_TRY(check_pages(kOp, args.kv, args.q.dtype, kAny, head_dim));
   const std::int64_t kv_heads = args.kv.k.shape[1], page_tokens = args.kv.k.shape[2];
@@ -40,7 +41,8 @@ Status validate(const AttentionArgs& args) {
                fmt::format("1 to {} pages of {}", max_pages, page_tokens), std::to_string(args.max_kv)));
   RL_TRY(check(args.max_q >= 1 && args.max_q <= tokens, kOp, "max_q", "range", fmt::format("1 to {} tokens", tokens),
                std::to_string(args.max_q)));
-  RL_TRY(check_tensor(kOp, "out", args.out, {.types = {DType::f32, DType::bf16}, .shape = {tokens, heads, head_dim}}));
+  RL_TRY(check_tensor(kOp, "out", args.out,
+                      {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {tokens, heads, head_dim}}));
   return check_apart(kOp, args.out, "q", args.q);
 }
 

@@ -11,7 +11,7 @@
 namespace rl::ops {
 
 struct AttentionArgs {
-  TensorRef q;  // f32 or bf16 [tokens, heads, head_dim]; tokens may be strided, a head's elements are consecutive
+  TensorRef q;  // f32, bf16 or f16 [tokens, heads, head_dim]; tokens may be strided, a head's elements are consecutive
   KvPages kv;   // same type as q; query head h reads kv head h / (heads / kv_heads)
   KvIndex index;
   bool causal = true;       // a query at position p sees keys at positions <= p
@@ -19,7 +19,7 @@ struct AttentionArgs {
   float scale = 0;          // 1 / sqrt(head_dim)
   std::int64_t max_kv = 0;  // an upper bound of kv_len, known when the plan is bound: sizes the workspace
   std::int64_t max_q = 0;   // likewise of a sequence's queries in this step
-  TensorRef out;            // f32 or bf16 [tokens, heads, head_dim], contiguous
+  TensorRef out;            // f32, bf16 or f16 [tokens, heads, head_dim], contiguous
 };
 
 Status validate(const AttentionArgs& args);

@@ -8,11 +8,12 @@ namespace rl::ops {
 Status validate(const LinearArgs& args) {
   constexpr const char* kOp = "linear";
   RL_TRY(check_weight(kOp, "weight", args.weight));
-  RL_TRY(check_tensor(kOp, "x", args.x,
-                      {.types = {DType::f32, DType::bf16}, .shape = {kAny, args.weight.cols}, .strided_rows = true}));
+  RL_TRY(check_tensor(
+      kOp, "x", args.x,
+      {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {kAny, args.weight.cols}, .strided_rows = true}));
   if (args.bias) RL_TRY(check_tensor(kOp, "bias", args.bias, {.types = {DType::f32}, .shape = {args.weight.rows}}));
   RL_TRY(check_tensor(kOp, "out", args.out,
-                      {.types = {DType::f32, DType::bf16}, .shape = {args.x.shape[0], args.weight.rows}}));
+                      {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {args.x.shape[0], args.weight.rows}}));
   RL_TRY(check(!args.accumulate || args.out.dtype == DType::f32, kOp, "out", "accumulate", "f32, since it is added to",
                name_of(args.out.dtype)));
   return check_apart(kOp, args.out, "x", args.x);

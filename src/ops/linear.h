@@ -10,11 +10,11 @@
 namespace rl::ops {
 
 struct LinearArgs {
-  TensorRef x;                 // f32 or bf16 [tokens, cols]; rows may be strided
+  TensorRef x;                 // f32, bf16 or f16 [tokens, cols]; rows may be strided
   quant::PackedWeight weight;  // [rows, cols]
   TensorRef bias;              // f32 [rows], or null
   bool accumulate = false;     // add to out, which is then f32
-  TensorRef out;               // f32 or bf16 [tokens, rows]
+  TensorRef out;               // f32, bf16 or f16 [tokens, rows]
 };
 
 Status validate(const LinearArgs& args);

@@ -33,6 +33,9 @@ inline constexpr LinearTypes kLinearTypes[] = {
     {DType::bf16, quant::Format::fp8_tensor, DType::f32}, {DType::bf16, quant::Format::fp8_block, DType::f32},
     {DType::bf16, quant::Format::fp8_block, DType::bf16}, {DType::bf16, quant::Format::int8_wo, DType::f32},
     {DType::bf16, quant::Format::fp8_wo, DType::f32},     {DType::f32, quant::Format::fp8_wo, DType::bf16},
+    {DType::f16, quant::Format::f16, DType::f16},         {DType::f16, quant::Format::f16, DType::f32},
+    {DType::f16, quant::Format::int8, DType::f16},        {DType::f16, quant::Format::fp8, DType::f16},
+    {DType::f16, quant::Format::bf16, DType::f32},
 };
 
 // Accumulation is in f32 only.

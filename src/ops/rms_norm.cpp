@@ -14,7 +14,7 @@ Status validate(const RmsNormArgs& args) {
   RL_TRY(check(args.eps >= 0 && std::isfinite(args.eps), kOp, "eps", "range", "finite, not negative",
                fmt::format("{}", args.eps)));
   const std::int64_t rows = args.rows ? args.rows.shape[0] : args.x.shape[0];
-  RL_TRY(check_tensor(kOp, "out", args.out, {.types = {DType::f32, DType::bf16}, .shape = {rows, hidden}}));
+  RL_TRY(check_tensor(kOp, "out", args.out, {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {rows, hidden}}));
   return check_apart(kOp, args.out, "x", args.x);
 }
 

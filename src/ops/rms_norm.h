@@ -12,7 +12,7 @@ struct RmsNormArgs {
   TensorRef weight;  // f32 [hidden]
   TensorRef rows;    // i32 [n], or null: the rows of x to normalise, for the head
   float eps = 1e-5f;
-  TensorRef out;  // f32 or bf16 [n or tokens, hidden]
+  TensorRef out;  // f32, bf16 or f16 [n or tokens, hidden]
 };
 
 Status validate(const RmsNormArgs& args);

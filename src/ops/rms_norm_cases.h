@@ -1,5 +1,5 @@
 #pragma once
-// Cases of rms_norm; each is run with f32 and bf16 output.
+// Cases of rms_norm; each is run with f32, bf16 and f16 output.
 
 #include "ops/case.h"
 

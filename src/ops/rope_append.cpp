@@ -12,7 +12,7 @@ Status validate(const RopeAppendArgs& args) {
   RL_TRY(check(args.head_dim >= 2 && args.head_dim % 2 == 0, kOp, "head_dim", "even", "even, at least 2",
                std::to_string(args.head_dim)));
   const std::int64_t cols = (args.heads + 2 * args.kv_heads) * args.head_dim;
-  RL_TRY(check_tensor(kOp, "qkv", args.qkv, {.types = {DType::f32, DType::bf16}, .shape = {kAny, cols}}));
+  RL_TRY(check_tensor(kOp, "qkv", args.qkv, {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {kAny, cols}}));
   const std::int64_t tokens = args.qkv.shape[0];
   RL_TRY(check_tensor(kOp, "positions", args.positions, {.types = {DType::i32}, .shape = {tokens}}));
   RL_TRY(check_tensor(kOp, "seq_of", args.seq_of, {.types = {DType::i32}, .shape = {tokens}}));

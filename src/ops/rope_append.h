@@ -9,8 +9,8 @@
 namespace rl::ops {
 
 struct RopeAppendArgs {
-  TensorRef
-      qkv;  // f32 or bf16 [tokens, (heads + 2 kv_heads) * head_dim]: q heads, k heads, v heads; q is changed in place
+  TensorRef qkv;  // f32, bf16 or f16 [tokens, (heads + 2 kv_heads) * head_dim]: q heads, k heads, v heads; q is changed
+                  // in place
   TensorRef positions;  // i32 [tokens], position of the token in its sequence
   TensorRef seq_of;     // i32 [tokens], which sequence (row of the page table)
   TensorRef cos, sin;   // f32 [max_positions, head_dim / 2], with the attention scaling of the rope type multiplied in

@@ -7,7 +7,8 @@ namespace rl::ops {
 
 Status validate(const SiluMulArgs& args) {
   constexpr const char* kOp = "silu_mul";
-  RL_TRY(check_tensor(kOp, "gate_up", args.gate_up, {.types = {DType::f32, DType::bf16}, .shape = {kAny, kAny}}));
+  RL_TRY(check_tensor(kOp, "gate_up", args.gate_up,
+                      {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {kAny, kAny}}));
   const std::int64_t cols = args.gate_up.shape[1];
   RL_TRY(check(cols % 2 == 0, kOp, "gate_up", "even", "as many cols of gate as of up", std::to_string(cols)));
   RL_TRY(

@@ -7,7 +7,7 @@
 namespace rl::ops {
 
 struct SiluMulArgs {
-  TensorRef gate_up;  // f32 or bf16 [tokens, 2 * ffn]: gate, then up
+  TensorRef gate_up;  // f32, bf16 or f16 [tokens, 2 * ffn]: gate, then up
   TensorRef out;      // the same type [tokens, ffn]
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// Cases of silu_mul; each is run in f32 and bf16.
+// Cases of silu_mul; each is run in f32, bf16 and f16.
 
 #include "ops/case.h"
 

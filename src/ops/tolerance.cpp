@@ -21,7 +21,7 @@ double norm_factor(std::int64_t n) { return accumulation(n) / 2 + 8 * kUnit; }
 
 double rounded(DType out, double ref, double error) {
   const double unit = eps_of(out) / 2;
-  return unit * std::abs(ref) + (1 + unit) * error + kFlushed;
+  return unit * std::abs(ref) + (1 + unit) * error + std::max(kFlushed, smallest_of(out) / 2);
 }
 
 template <class F>

@@ -4,7 +4,9 @@
 //
 // An implementation computes in float (or in products that float holds exactly) from the inputs as stored, and rounds
 // the result to the output's type once. With u = 2^-24 (float's unit roundoff) and d the error before that last
-// rounding, |out - ref| <= u_out |ref| + (1 + u_out) d + 2^-126, the last for kernels that flush subnormal numbers.
+// rounding, |out - ref| <= u_out |ref| + (1 + u_out) d + max(2^-126, s_out / 2): the last for kernels that flush
+// subnormal numbers, and for results below the output type's normal ones, where its numbers are s_out apart (f16:
+// 2^-24).
 //
 // A sum of n terms in any order errs by at most (n - 1) u sum|t|, and with rounding errors as independent as they are
 // in practice by lambda sqrt(n) u sum|t| except with probability 2 exp(-lambda^2 / 2) (Higham and Mary, "A new approach

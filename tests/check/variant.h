@@ -194,7 +194,7 @@ int check_one(const ops::Variant<Args>& variant, const Arch& arch, Stream& strea
   return 1;
 }
 
-constexpr DType kActivations[] = {DType::f32, DType::bf16};
+constexpr DType kActivations[] = {DType::f32, DType::bf16, DType::f16};
 constexpr quant::Layout kLayouts[] = {quant::Layout::row_major, quant::Layout::panel64};
 
 template <class Case>

@@ -27,7 +27,7 @@ TEST(Attention, EveryVariantAgreesWithTheOracle) {
   std::map<std::string, int> ran, refused;
   for (const ops::AttentionCase& c : ops::kAttentionCases) {
     if (!(c.tags & ops::kQuick)) continue;
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
       ASSERT_VALUE(auto inputs, make_inputs(c, type));
       const ops::AttentionArgs& args = inputs.args;
       const std::vector<std::byte> unwritten = bytes_of(args.out);
@@ -55,7 +55,7 @@ TEST(Attention, EveryVariantAgreesWithTheOracle) {
       }
     }
   }
-  EXPECT_EQ(refused["attention/cpu.flash"], 2);  // head_dim 19, in both types
+  EXPECT_EQ(refused["attention/cpu.flash"], 3);  // head_dim 19, in each type
   EXPECT_GT(ran["attention/cpu.flash"], 250);
   EXPECT_EQ(ran["attention/cpu.flash"], ran["attention/cpu.standard"]);
 }
@@ -79,7 +79,7 @@ constexpr ops::AttentionCase kPathCases[] = {
 TEST(Attention, FlashAndStandardAgreeWithTheOracleOnEveryPath) {
   ThreadPool pool(3);
   for (const ops::AttentionCase& c : kPathCases)
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
       ASSERT_VALUE(auto inputs, make_inputs(c, type));
       const ops::Subset tokens{ops::choose_indices(c.seqs.queries(), 12), {}};
       const ops::Values reference = ref::attention(inputs.args, tokens);
@@ -98,7 +98,7 @@ TEST(Attention, FlashAndStandardAgreeWithTheOracleOnEveryPath) {
 // The output may be of another type than q.
 TEST(Attention, OutputTypeIsFree) {
   ThreadPool pool(1);
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
     ASSERT_VALUE(auto inputs, make_inputs(ops::AttentionCase{"types", 0, 4, 2, 64, {{1, 70}, {20, 90}}}, type));
     ops::AttentionArgs& args = inputs.args;
     ASSERT_VALUE(args.out, inputs.memory.output(type == DType::f32 ? DType::bf16 : DType::f32, {21, 4, 64}));
@@ -116,7 +116,7 @@ TEST(Attention, OutputTypeIsFree) {
 // Equal bits from run to run and on any number of threads.
 TEST(Attention, BitsDoNotDependOnThreads) {
   const ops::AttentionCase c{"bits", 0, 8, 2, 64, {{1, 3000}, {130, 200}, {1, 70}, {5, 1500}}, true, 0};
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
     ASSERT_VALUE(auto inputs, make_inputs(c, type));
     for (const std::string_view limit : kLimits)
       for (const auto& variant : attention_variants()) {
@@ -137,7 +137,7 @@ TEST(Attention, BitsDoNotDependOnThreads) {
 TEST(Attention, BitsDoNotDependOnTheBatch) {
   const ops::AttentionCase c{"batch", 0, 8, 2, 64, {{1, 3000}, {90, 200}, {1, 70}, {2, 1500}, {1, 520}}};
   ThreadPool pool(2);
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
     ASSERT_VALUE(auto inputs, make_inputs(c, type));
     const ops::AttentionArgs& all = inputs.args;
     for (const std::string_view limit : kLimits)
@@ -175,7 +175,7 @@ TEST(Attention, BitsDoNotDependOnTheBatch) {
 // The last page behind the last key, and pages behind it, may hold anything.
 TEST(Attention, KeysBeyondTheEndAreNotUsed) {
   ThreadPool pool(1);
-  for (const DType type : {DType::f32, DType::bf16})
+  for (const DType type : {DType::f32, DType::bf16, DType::f16})
     for (const std::int64_t q : {1, 20}) {
       ASSERT_VALUE(auto nan, make_inputs(ops::AttentionCase{"end", 0, 2, 1, 32, {{q, 73}}}, type));
       ASSERT_VALUE(auto large, make_inputs(ops::AttentionCase{"end", 0, 2, 1, 32, {{q, 73}}}, type));

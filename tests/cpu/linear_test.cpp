@@ -80,6 +80,9 @@ class Linear : public testing::Test {
       if (types.out == DType::bf16)
         for (double& value : reference.value)
           value = static_cast<double>(num::to_float(num::from_double<num::bf16>(value)));
+      if (types.out == DType::f16)
+        for (double& value : reference.value)
+          value = static_cast<double>(num::to_float(num::from_double<num::fp16>(value)));
     }
     for (const auto& variant : every_variant()) {
       SCOPED_TRACE(fmt::format("{} {}: {} x, {} weights, {} out", variant.name, c.name, name_of(types.x),
@@ -260,6 +263,7 @@ constexpr Choice kChoices[] = {
     {{DType::f32, quant::Format::f32, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
     {{DType::bf16, quant::Format::f16, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
     {{DType::bf16, quant::Format::int8, DType::f32}, "linear/cpu.avx512_vnni", "linear/cpu.avx2", "linear/cpu.avx2"},
+    {{DType::f16, quant::Format::f16, DType::f16}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
 };
 
 // With flags set by hand: the same on every machine.

@@ -54,7 +54,7 @@ std::vector<Case> quick(const Case (&table)[N], const Case& shared) {
 
 TEST_P(SmallOps, RmsNorm) {
   for (const ops::RmsNormCase& c : quick(ops::kRmsNormCases, kSharedNorm))
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
       SCOPED_TRACE(fmt::format("{} {}", c.name, name_of(type)));
       ASSERT_VALUE(const auto inputs, make_inputs(c, type));
       const ops::Values reference = ref::rms_norm(inputs.args);
@@ -65,7 +65,7 @@ TEST_P(SmallOps, RmsNorm) {
 
 TEST_P(SmallOps, SiluMul) {
   for (const ops::SiluMulCase& c : quick(ops::kSiluMulCases, kSharedGate))
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
       SCOPED_TRACE(fmt::format("{} {}", c.name, name_of(type)));
       ASSERT_VALUE(const auto inputs, make_inputs(c, type));
       const ops::Values reference = ref::silu_mul(inputs.args);
@@ -112,7 +112,7 @@ TEST_P(SmallOps, Embed) {
 // Rows of qkv beside q, and slots of the cache that no token of the step fills, keep their bytes.
 TEST_P(SmallOps, RopeAppend) {
   for (const ops::RopeAppendCase& c : quick(ops::kRopeAppendCases, kSharedRope))
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
       SCOPED_TRACE(fmt::format("{} {}", c.name, name_of(type)));
       ASSERT_VALUE(const auto inputs, make_inputs(c, type));
       const ops::RopeAppendArgs& args = inputs.args;

@@ -55,7 +55,7 @@ TEST(Validate, RmsNorm) {
                                   {"rms_norm.eps.range", [](A& a) { a.eps = -1; }},
                                   {"rms_norm.eps.range", [](A& a) { a.eps = NAN; }},
                                   {"rms_norm.out.shape", [](A& a) { a.rows = {}; }},
-                                  {"rms_norm.out.type", [](A& a) { a.out.dtype = DType::f16; }},
+                                  {"rms_norm.out.type", [](A& a) { a.out.dtype = DType::i32; }},
                                   {"rms_norm.out.overlap", [](A& a) { a.out.data = a.x.data; }}});
 }
 
@@ -126,7 +126,7 @@ TEST(Validate, Attention) {
   ASSERT_VALUE(const auto inputs,
                make_inputs(AttentionCase{"", 0, 4, 2, 16, {{3, 70}, {1, 5}}, true, 8, 0, true}, DType::bf16));
   using A = AttentionArgs;
-  expect_refused<A>(inputs.args, {{"attention.q.type", [](A& a) { a.q.dtype = DType::f16; }},
+  expect_refused<A>(inputs.args, {{"attention.q.type", [](A& a) { a.q.dtype = DType::i8; }},
                                   {"attention.q.strides", [](A& a) { a.q.strides[1] = 17; }},
                                   {"attention.q.strides", [](A& a) { a.q.strides[0] = 63; }},
                                   {"attention.q.group", [](A& a) { a.q.shape[1] = 3; }},

@@ -48,7 +48,7 @@ AttentionProblem problem_of(const AttentionArgs& args) {
           .v = args.kv.v.data,
           .page_tokens = k.shape[2],
           .step = key_step(k.shape[2]),
-          .bf16 = args.q.dtype == DType::bf16,
+          .type = number_of(args.q.dtype),
           .page_table = args.index.page_table.as<const std::int32_t>(),
           .page_table_stride = args.index.page_table.strides[0],
           .kv_heads = k.shape[1],
@@ -58,7 +58,7 @@ AttentionProblem problem_of(const AttentionArgs& args) {
           .window = args.window,
           .scale = args.scale * 1.44269504f,
           .out = args.out.data,
-          .out_bf16 = args.out.dtype == DType::bf16};
+          .out_type = number_of(args.out.dtype)};
 }
 
 // How the heads of a model fall into tiles; the same for every sequence.

@@ -7,9 +7,32 @@
 namespace rl::cpu {
 namespace {
 
-// How a cache is read. f32: as it is. widen: bf16 turned into float. dot: bf16 pairs, two products per 32-bit lane
-// (vdpbf16ps: products exact, sums in float, subnormals as zero).
-enum class Mode { f32, widen, dot };
+// How a cache is read. f32: as it is. widen and half: bf16 and f16 turned into float. dot: bf16 pairs, two products per
+// 32-bit lane (vdpbf16ps: products exact, sums in float, subnormals as zero).
+enum class Mode { f32, widen, half, dot };
+
+template <Mode M>
+struct ElementOf {
+  using Type = std::uint16_t;  // bf16, as simd.h has it
+};
+template <>
+struct ElementOf<Mode::f32> {
+  using Type = float;
+};
+template <>
+struct ElementOf<Mode::half> {
+  using Type = num::fp16;
+};
+template <Mode M>
+inline constexpr bool kWidens = M == Mode::widen || M == Mode::half;
+
+// What one step of a product takes of a row: an element, or a pair of bf16 moved about as a float.
+template <Mode M>
+struct StepOf : ElementOf<M> {};
+template <>
+struct StepOf<Mode::dot> {
+  using Type = float;
+};
 
 // Four bytes of an operand: a float, or a pair of bf16 that are neighbours along the summed dimension.
 using Cell = std::uint32_t __attribute__((may_alias));
@@ -34,7 +57,8 @@ inline constexpr std::int64_t kElementBytes = M == Mode::f32 ? 4 : 2;
 
 inline const char* query_row(const AttentionProblem& p, const RowBlock& b, std::int64_t row) {
   const std::int64_t token = b.first_token + row / b.heads, head = b.first_head + row % b.heads;
-  return static_cast<const char*>(p.q) + (token * p.q_token_stride + head * p.q_head_stride) * (p.bf16 ? 2 : 4);
+  return static_cast<const char*>(p.q) +
+         (token * p.q_token_stride + head * p.q_head_stride) * (p.type == Number::f32 ? 4 : 2);
 }
 
 // The rows of K or V from key `first` (a multiple of p.step) to the end of its page: [..][head_dim].
@@ -54,7 +78,9 @@ inline void write_row_part(const AttentionProblem& p, const RowBlock& b, float* 
   if (partial) return write(partial + row * partial_stride(p.head_dim) + d);
   const std::int64_t token = b.first_token + row / b.heads, head = b.first_head + row % b.heads;
   const std::int64_t at = (token * p.heads + head) * p.head_dim + d;
-  p.out_bf16 ? write(static_cast<std::uint16_t*>(p.out) + at) : write(static_cast<float*>(p.out) + at);
+  if (p.out_type == Number::f32) return write(static_cast<float*>(p.out) + at);
+  if (p.out_type == Number::bf16) return write(static_cast<std::uint16_t*>(p.out) + at);
+  write(static_cast<num::fp16*>(p.out) + at);
 }
 
 inline void combine_parts(const AttentionProblem& p, const RowBlock& b, const float* partials, std::int64_t parts,

@@ -13,26 +13,42 @@ inline constexpr Mode kBf16Mode = Mode::dot;
 inline constexpr Mode kBf16Mode = Mode::widen;
 #endif
 
+// A mode as an argument of generic lambdas.
+template <Mode M>
+struct ModeIs {
+  static constexpr Mode value = M;
+};
+// f(ModeIs) for the problem's type.
+template <class F>
+inline void with_mode(const AttentionProblem& p, F&& f) {
+  if (p.type == Number::f32) return f(ModeIs<Mode::f32>{});
+  if (p.type == Number::bf16) return f(ModeIs<kBf16Mode>{});
+  f(ModeIs<Mode::half>{});
+}
+
 void flash_block(const AttentionProblem& p, const RowBlock& b, float* partial, std::int64_t partial_head) {
-  if (is_stream(b.rows()))
-    return p.bf16 ? flash_stream<kBf16Mode>(p, b, partial, partial_head)
-                  : flash_stream<Mode::f32>(p, b, partial, partial_head);
-  return p.bf16 ? flash_tile<kBf16Mode>(p, b, partial) : flash_tile<Mode::f32>(p, b, partial);
+  with_mode(p, [&](auto mode) {
+    constexpr Mode M = decltype(mode)::value;
+    is_stream(b.rows()) ? flash_stream<M>(p, b, partial, partial_head) : flash_tile<M>(p, b, partial);
+  });
 }
 void scores_block(const AttentionProblem& p, const RowBlock& b, float* s) {
-  if (is_stream(b.rows()))
-    return p.bf16 ? standard_stream_scores<kBf16Mode>(p, b, s) : standard_stream_scores<Mode::f32>(p, b, s);
-  return p.bf16 ? standard_tile_scores<kBf16Mode>(p, b, s) : standard_tile_scores<Mode::f32>(p, b, s);
+  with_mode(p, [&](auto mode) {
+    constexpr Mode M = decltype(mode)::value;
+    is_stream(b.rows()) ? standard_stream_scores<M>(p, b, s) : standard_tile_scores<M>(p, b, s);
+  });
 }
 void softmax_block(const AttentionProblem& p, const RowBlock& b, float* s) {
-  if (is_stream(b.rows()))
-    return p.bf16 ? standard_stream_softmax<kBf16Mode>(p, b, s) : standard_stream_softmax<Mode::f32>(p, b, s);
-  return p.bf16 ? standard_tile_softmax<kBf16Mode>(p, b, s) : standard_tile_softmax<Mode::f32>(p, b, s);
+  with_mode(p, [&](auto mode) {
+    constexpr Mode M = decltype(mode)::value;
+    is_stream(b.rows()) ? standard_stream_softmax<M>(p, b, s) : standard_tile_softmax<M>(p, b, s);
+  });
 }
 void values_block(const AttentionProblem& p, const RowBlock& b, float* s) {
-  if (is_stream(b.rows()))
-    return p.bf16 ? standard_stream_values<kBf16Mode>(p, b, s) : standard_stream_values<Mode::f32>(p, b, s);
-  return p.bf16 ? standard_tile_values<kBf16Mode>(p, b, s) : standard_tile_values<Mode::f32>(p, b, s);
+  with_mode(p, [&](auto mode) {
+    constexpr Mode M = decltype(mode)::value;
+    is_stream(b.rows()) ? standard_stream_values<M>(p, b, s) : standard_tile_values<M>(p, b, s);
+  });
 }
 
 inline constexpr AttentionKernels kAttentionEntries{.flash = flash_block,

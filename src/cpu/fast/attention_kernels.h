@@ -2,7 +2,7 @@
 // What the attention kernels of each instruction set are given, and the table they export. Plain structs: files
 // compiled for an instruction set include this.
 
-#include <cstdint>
+#include "cpu/fast/number.h"
 
 namespace rl::cpu {
 
@@ -18,8 +18,8 @@ struct AttentionProblem {
   const void* k = nullptr;  // [pages, kv_heads, page_tokens, head_dim], contiguous
   const void* v = nullptr;  // likewise
   std::int64_t page_tokens = 0;
-  std::int64_t step = 0;  // keys visited at a time: 16, 32 or 64, a divisor of page_tokens
-  bool bf16 = false;      // type of q, k and v; else f32
+  std::int64_t step = 0;      // keys visited at a time: 16, 32 or 64, a divisor of page_tokens
+  Number type = Number::f32;  // of q, k and v
   const std::int32_t* page_table = nullptr;
   std::int64_t page_table_stride = 0;
   std::int64_t kv_heads = 0, heads = 0, head_dim = 0;
@@ -27,7 +27,7 @@ struct AttentionProblem {
   std::int64_t window = 0;
   float scale = 0;      // of scores, log2(e) included: softmax in base 2
   void* out = nullptr;  // [tokens, heads, head_dim], contiguous
-  bool out_bf16 = false;
+  Number out_type = Number::f32;
 };
 
 // One piece of work: some queries of a sequence, times heads that share a kv head, over a range of its keys. Row r is

@@ -3,8 +3,6 @@
 // are read where they lie, each line once, with head_dim on the lanes of vectors. Scores of kLanes (key, row) pairs are
 // accumulated side by side and summed across lanes together; V of two keys is interleaved in registers for vdpbf16ps.
 
-#include <type_traits>
-
 #include "cpu/fast/attention_common.h"
 
 namespace rl::cpu {
@@ -55,11 +53,7 @@ inline void pack_stream_query(const AttentionProblem& p, const RowBlock& b, cons
       const std::int64_t n = row < b.rows() ? larger(0, smaller(kLanes, p.head_dim - d)) : 0;
       Vec part = splat(0);
       const char* const from = n > 0 ? query_row(p, b, row) : nullptr;
-      if constexpr (M == Mode::f32) {
-        if (n > 0) part = load_n(reinterpret_cast<const float*>(from) + d, n);
-      } else {
-        if (n > 0) part = load_n(reinterpret_cast<const std::uint16_t*>(from) + d, n);
-      }
+      if (n > 0) part = load_n(reinterpret_cast<const typename ElementOf<M>::Type*>(from) + d, n);
       // bf16 -> float -> bf16 changes nothing.
       if constexpr (M == Mode::dot)
         store(reinterpret_cast<std::uint16_t*>(s.q) + row * kMaxHeadDim + d, part);
@@ -72,7 +66,7 @@ inline void pack_stream_query(const AttentionProblem& p, const RowBlock& b, cons
 // How one vector of K meets one of q.
 template <Mode M>
 struct StreamProduct {
-  using Element = std::conditional_t<M == Mode::f32, float, std::uint16_t>;
+  using Element = typename ElementOf<M>::Type;
   using Operand = Vec;
   static Operand load_k(const Element* p) { return load(p); }
   static Operand load_k_n(const Element* p, std::int64_t n) { return load_n(p, n); }

@@ -148,10 +148,7 @@ inline void pack_query(const AttentionProblem& p, const RowBlock& b, Cell* q) {
         part[i] = splat(0);
         if (row + i >= rows) continue;
         const char* const from = query_row(p, b, row + i);
-        if constexpr (M == Mode::widen)
-          part[i] = load_n(reinterpret_cast<const std::uint16_t*>(from) + step, n);
-        else
-          part[i] = load_n(reinterpret_cast<const float*>(from) + step, n);
+        part[i] = load_n(reinterpret_cast<const typename StepOf<M>::Type*>(from) + step, n);
       }
       transpose(part);
       for (int i = 0; i < n; ++i) store(reinterpret_cast<float*>(q) + (step + i) * kTileRows + row, part[i]);
@@ -159,8 +156,9 @@ inline void pack_query(const AttentionProblem& p, const RowBlock& b, Cell* q) {
   }
 }
 
+template <Mode M>
 inline void widen_page(const char* rows, std::int64_t elements, Cell* wide) {
-  const auto* const from = reinterpret_cast<const std::uint16_t*>(rows);
+  const auto* const from = reinterpret_cast<const typename ElementOf<M>::Type*>(rows);
   auto* const to = reinterpret_cast<float*>(wide);
   std::int64_t i = 0;
   for (; i + kLanes <= elements; i += kLanes) store(to + i, load(from + i));
@@ -175,8 +173,8 @@ inline void tile_scores(const AttentionProblem& p, const char* k_rows, std::int6
   const std::int64_t steps = steps_of<M>(p.head_dim);
   const Cell* k = reinterpret_cast<const Cell*>(k_rows);
   const std::int64_t computed = (keys + 7) / 8 * 8;
-  if constexpr (M == Mode::widen) {
-    widen_page(k_rows, computed * p.head_dim, s.operand);
+  if constexpr (kWidens<M>) {
+    widen_page<M>(k_rows, computed * p.head_dim, s.operand);
     k = s.operand;
   }
   for_row_vectors(rows, [&](std::int64_t lane, auto n) {
@@ -212,8 +210,8 @@ inline void tile_values(const AttentionProblem& p, const char* v_rows, std::int6
                         TileScratch& s, const Cell* weights, std::int64_t pitch, const float* alpha) {
   const Cell* v = reinterpret_cast<const Cell*>(v_rows);
   std::int64_t v_pitch = p.head_dim, steps = keys;
-  if constexpr (M == Mode::widen) {
-    widen_page(v_rows, keys * p.head_dim, s.operand);
+  if constexpr (kWidens<M>) {
+    widen_page<M>(v_rows, keys * p.head_dim, s.operand);
     v = s.operand;
   }
 #if defined(__AVX512BF16__)

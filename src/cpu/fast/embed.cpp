@@ -18,7 +18,7 @@ void widen(const SmallOps& kernels, const quant::PackedWeight& table, std::int64
     case Format::bf16:
       return kernels.widen_bf16(static_cast<const std::uint16_t*>(in), n, out);
     case Format::f16:
-      return kernels.widen_f16(static_cast<const std::uint16_t*>(in), n, out);
+      return kernels.widen_f16(static_cast<const num::fp16*>(in), n, out);
     case Format::int8:
       return kernels.widen_int8(static_cast<const std::int8_t*>(in), n, table.scales[row], out);
     default:

@@ -116,7 +116,7 @@ class Product {
         const std::int64_t in_block = t % input_.block;
         if (input_.extra > 0 && in_block == 0) std::memset(block, 128, static_cast<std::size_t>(input_.row_bytes));
         const float scale = kernels_.convert(block + (in_block + input_.extra) * input_.row_bytes, x + t * x_row_bytes,
-                                             args_.x.dtype == DType::bf16, args_.weight.cols, args_.weight.padded_cols);
+                                             number_of(args_.x.dtype), args_.weight.cols, args_.weight.padded_cols);
         if (scales_) scales_[t] = scale;
       }
     };
@@ -172,7 +172,7 @@ class Product {
          .w_scales = args_.weight.scales ? args_.weight.scales + row : nullptr,
          .offset = input_.extra > 0 ? reinterpret_cast<const std::uint32_t*>(sums) : nullptr,
          .accumulate = args_.accumulate,
-         .out_bf16 = args_.out.dtype == DType::bf16,
+         .out_type = number_of(args_.out.dtype),
          .out = static_cast<char*>(args_.out.data) + (first_token * args_.out.strides[0] + row) * out_element,
          .out_stride = args_.out.strides[0] * out_element});
   }

@@ -31,11 +31,48 @@ inline std::uint16_t narrow(float value) {  // round to nearest even, NaN stays 
   return static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? (bits >> 16) | 0x40 : rounded);
 }
 
+// num/convert.h's conversions of fp16 without branches: see quant/pack.cpp, which has them too (files like this share
+// no functions with the rest of the program).
+inline float widen_half(std::uint16_t half) {
+  const float magnitude = float_of(std::uint32_t{half & 0x7FFFU} << 13) * 0x1p112f;
+  const std::uint32_t special = (half & 0x7C00U) == 0x7C00U ? 0x7F800000U : 0U;
+  return float_of(bits_of(magnitude) | special | (std::uint32_t{half & 0x8000U} << 16));
+}
+
+inline std::uint16_t narrow_half(float value) {
+  const std::uint32_t bits = bits_of(value), magnitude = bits & 0x7FFFFFFF;
+  const std::uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - 0x3F000000;
+  const std::uint32_t normal = (magnitude - (112U << 23) + 0xFFF + ((magnitude >> 13) & 1)) >> 13;
+  const std::uint32_t nan = 0x7E00 | ((magnitude >> 13) & 0x3FF);
+  std::uint32_t half = magnitude < (113U << 23) ? subnormal : normal;
+  half = magnitude >= (143U << 23) ? 0x7C00U : half;
+  half = magnitude > 0x7F800000 ? nan : half;
+  return static_cast<std::uint16_t>(half | ((bits >> 16) & 0x8000));
+}
+
+// Elements [0, n) of a row of x as floats.
+void widen_row(float* out, const void* x, Number type, std::int64_t n) {
+  const auto* const codes = static_cast<const std::uint16_t*>(x);
+  switch (type) {
+    case Number::f32:
+      std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof(float));
+      break;
+    case Number::bf16:
+      for (std::int64_t i = 0; i < n; ++i) out[i] = widen(codes[i]);
+      break;
+    case Number::f16:
+      for (std::int64_t i = 0; i < n; ++i) out[i] = widen_half(codes[i]);
+      break;
+  }
+}
+
 void write_row(const Store& s, int row, const float* values) {
   char* const out = static_cast<char*>(s.out) + row * s.out_stride;
-  if (s.out_bf16) {
-    auto* const codes = reinterpret_cast<std::uint16_t*>(out);
+  auto* const codes = reinterpret_cast<std::uint16_t*>(out);
+  if (s.out_type == Number::bf16) {
     for (std::int64_t j = 0; j < s.cols; ++j) codes[j] = narrow(values[j]);
+  } else if (s.out_type == Number::f16) {
+    for (std::int64_t j = 0; j < s.cols; ++j) codes[j] = narrow_half(values[j]);
   } else if (s.accumulate) {
     auto* const floats = reinterpret_cast<float*>(out);
     for (std::int64_t j = 0; j < s.cols; ++j) floats[j] += values[j];
@@ -75,71 +112,64 @@ void write_row(const Store& s, int row, const float* values) {
   }
 }
 
-[[maybe_unused]] float convert_f32(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+[[maybe_unused]] float convert_f32(void* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n) {
   auto* const floats = static_cast<float*>(out);
-  if (x_bf16) {
-    const auto* const codes = static_cast<const std::uint16_t*>(x);
-    for (std::int64_t i = 0; i < n; ++i) floats[i] = widen(codes[i]);
-  } else {
-    std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof(float));
-  }
+  widen_row(floats, x, type, n);
   for (std::int64_t i = n; i < padded_n; ++i) floats[i] = 0;
   return 1;
 }
 
-[[maybe_unused]] float convert_bf16(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+// bf16 alone: kernels that read pairs of bf16 are not offered another type of x.
+[[maybe_unused]] float convert_bf16(void* out, const void* x, Number, std::int64_t n, std::int64_t padded_n) {
   auto* const codes = static_cast<std::uint16_t*>(out);
-  if (x_bf16) {
-    std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof *codes);
-  } else {
-    const auto* const floats = static_cast<const float*>(x);
-    for (std::int64_t i = 0; i < n; ++i) codes[i] = narrow(floats[i]);
-  }
+  std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof *codes);
   for (std::int64_t i = n; i < padded_n; ++i) codes[i] = 0;
   return 1;
 }
 
-// A token's activations as num/int8.h quantises them, plus `bias`.
+// A token's activations as num/int8.h quantises them, plus `bias`. A few at a time as floats, twice: in the first cache
+// level.
 template <class T>
-float quantize(T* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n, int bias) {
-  const auto* const codes = static_cast<const std::uint16_t*>(x);
-  const auto* const floats = static_cast<const float*>(x);
+float quantize(T* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n, int bias) {
+  constexpr std::int64_t kPart = 512;
+  alignas(64) float part[kPart];
+  const auto for_parts = [&](auto&& f) {
+    const std::int64_t element = type == Number::f32 ? 4 : 2;
+    for (std::int64_t first = 0; first < n; first += kPart) {
+      const std::int64_t count = n - first < kPart ? n - first : kPart;
+      widen_row(part, static_cast<const char*>(x) + first * element, type, count);
+      f(first, count);
+    }
+  };
   std::uint32_t largest = 0;  // of the magnitudes' bits, which order as the magnitudes do
-  if (x_bf16) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::uint32_t magnitude = static_cast<std::uint32_t>(codes[i] & 0x7FFF) << 16;
+  for_parts([&](std::int64_t, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::uint32_t magnitude = bits_of(part[i]) & 0x7FFFFFFF;
       largest = magnitude > largest ? magnitude : largest;
     }
-  } else {
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::uint32_t magnitude = bits_of(floats[i]) & 0x7FFFFFFF;
-      largest = magnitude > largest ? magnitude : largest;
-    }
-  }
+  });
   const float scale = largest < 0x7F800000 ? float_of(largest) / 127.0f : float_of(0x7FC00000);
   if (!(scale > 0)) {
     for (std::int64_t i = 0; i < padded_n; ++i) out[i] = static_cast<T>(bias);
     return scale;
   }
-  const auto code_of = [scale, bias](float value) {
-    float ratio = value / scale;
-    ratio = ratio < 127.0f ? ratio : 127.0f;
-    ratio = ratio > -127.0f ? ratio : -127.0f;
-    // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
-    return static_cast<T>(static_cast<std::int32_t>(bits_of(ratio + 0x1.8p23f) - 0x4B400000U) + bias);
-  };
-  if (x_bf16)
-    for (std::int64_t i = 0; i < n; ++i) out[i] = code_of(widen(codes[i]));
-  else
-    for (std::int64_t i = 0; i < n; ++i) out[i] = code_of(floats[i]);
+  for_parts([&](std::int64_t first, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      float ratio = part[i] / scale;
+      ratio = ratio < 127.0f ? ratio : 127.0f;
+      ratio = ratio > -127.0f ? ratio : -127.0f;
+      // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
+      out[first + i] = static_cast<T>(static_cast<std::int32_t>(bits_of(ratio + 0x1.8p23f) - 0x4B400000U) + bias);
+    }
+  });
   for (std::int64_t i = n; i < padded_n; ++i) out[i] = static_cast<T>(bias);
   return scale;
 }
 
 // The columns of each group of four in the order 0 2 1 3: kernels find the even and the odd bytes of a word at once.
-[[maybe_unused]] float convert_s16(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
+[[maybe_unused]] float convert_s16(void* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n) {
   auto* const codes = static_cast<std::int16_t*>(out);
-  const float scale = quantize(codes, x, x_bf16, n, padded_n, 0);
+  const float scale = quantize(codes, x, type, n, padded_n, 0);
   for (std::int64_t i = 0; i < padded_n; i += 4) {
     const std::int16_t second = codes[i + 1];
     codes[i + 1] = codes[i + 2];
@@ -148,8 +178,8 @@ float quantize(T* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t 
   return scale;
 }
 
-[[maybe_unused]] float convert_u8(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n) {
-  return quantize(static_cast<std::uint8_t*>(out), x, x_bf16, n, padded_n, 128);
+[[maybe_unused]] float convert_u8(void* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n) {
+  return quantize(static_cast<std::uint8_t*>(out), x, type, n, padded_n, 128);
 }
 
 }  // namespace

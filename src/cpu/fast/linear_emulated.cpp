@@ -83,7 +83,7 @@ class Product {
     float* const out = x_ + t * input_.row_floats;
     const std::int64_t cols = args_.weight.cols;
     kernels_.convert(out, static_cast<const char*>(args_.x.data) + t * args_.x.strides[0] * size_of(args_.x.dtype),
-                     args_.x.dtype == DType::bf16, cols, args_.weight.padded_cols);
+                     number_of(args_.x.dtype), cols, args_.weight.padded_cols);
     const std::int64_t group_cols = input_.groups > 1 ? kBlockCols : cols;
     for (std::int64_t g = 0; g < input_.groups; ++g) {
       float* const group = out + g * group_cols;
@@ -153,6 +153,8 @@ class Product {
       const std::int64_t at = token * args_.out.strides[0] + first + j;
       if (args_.out.dtype == DType::bf16)
         args_.out.as<num::bf16>()[at] = num::from_float<num::bf16>(value);
+      else if (args_.out.dtype == DType::f16)
+        args_.out.as<num::fp16>()[at] = num::from_float<num::fp16>(value);
       else if (args_.accumulate)
         args_.out.as<float>()[at] += value;
       else

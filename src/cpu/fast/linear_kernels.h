@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "cpu/fast/number.h"
+
 namespace rl::cpu::linear {
 
 inline constexpr std::int64_t kPanelRows = 64;
@@ -45,7 +47,7 @@ struct Store {
   const float* w_scales;        // int8: [64], of this panel's rows
   const std::uint32_t* offset;  // u8_biased: [64], to be taken off the sums, else null
   bool accumulate;
-  bool out_bf16;  // else f32
+  Number out_type;
   void* out;
   std::int64_t out_stride;  // bytes
 };
@@ -55,9 +57,9 @@ struct Kernels {
   int k_step;
   void (*tile[kMaxTileRows])(const Tile&);  // tile[r - 1] takes r rows
   void (*store)(const Store&);
-  // One row of x (n values, bf16 or else f32) in the form of `input`, padded with zeros to padded_n. Returns the scale
+  // One row of x (n values) in the form of `input`, padded with zeros to padded_n. Returns the scale
   // of the quantised forms.
-  float (*convert)(void* out, const void* x, bool x_bf16, std::int64_t n, std::int64_t padded_n);
+  float (*convert)(void* out, const void* x, Number x_type, std::int64_t n, std::int64_t padded_n);
 };
 
 // Null where the program was built for another processor family.

@@ -17,7 +17,7 @@ Status launch(const ops::RmsNormArgs& args, void*, Stream& stream) {
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t row = picked ? picked[i] : i;
       kernels.rms_norm(x + row * hidden, weight, hidden, args.eps, out + i * hidden * size_of(args.out.dtype),
-                       args.out.dtype == DType::bf16);
+                       number_of(args.out.dtype));
     }
   });
   return ok();

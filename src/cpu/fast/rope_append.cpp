@@ -19,7 +19,7 @@ void append_token(const ops::RopeAppendArgs& args, const SmallOps& kernels, std:
     return static_cast<char*>(cache.data) + row * head_bytes;
   };
 
-  RopeHead head{.bf16 = args.qkv.dtype == DType::bf16,
+  RopeHead head{.type = number_of(args.qkv.dtype),
                 .cos = args.cos.as<const float>() + position * (dim / 2),
                 .sin = args.sin.as<const float>() + position * (dim / 2),
                 .norm = args.q_norm ? args.q_norm.as<const float>() : nullptr,

@@ -14,7 +14,7 @@ Status launch(const ops::SiluMulArgs& args, void*, Stream& stream) {
   for_rows(stream, args.out.shape[0], ffn, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       const char* const gate = gate_up + 2 * i * bytes;
-      kernels.silu_mul(gate, gate + bytes, ffn, out + i * bytes, args.out.dtype == DType::bf16);
+      kernels.silu_mul(gate, gate + bytes, ffn, out + i * bytes, number_of(args.out.dtype));
     }
   });
   return ok();

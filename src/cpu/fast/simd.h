@@ -66,9 +66,13 @@ inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
   _mm256_mask_storeu_epi16(p, first_lanes(n), narrow_bf16(v));
 }
 
-inline Vec load_f16(const std::uint16_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+inline Vec load(const num::fp16* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline Vec load_n(const num::fp16* p, std::int64_t n) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p));
 }
+inline __m256i narrow_f16(Vec v) { return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline void store(num::fp16* p, Vec v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow_f16(v)); }
+inline void store_n(num::fp16* p, Vec v, std::int64_t n) { _mm256_mask_storeu_epi16(p, first_lanes(n), narrow_f16(v)); }
 
 inline Vec round_nearest(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 // y * 2^n for whole n: 0 or infinity beyond the range of floats.
@@ -165,8 +169,20 @@ inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
     if (i < n) p[i] = part[i];
 }
 
-inline Vec load_f16(const std::uint16_t* p) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+inline Vec load(const num::fp16* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline Vec load_n(const num::fp16* p, std::int64_t n) {
+  num::fp16 part[kLanes];
+  for (int i = 0; i < kLanes; ++i) part[i].bits = i < n ? p[i].bits : std::uint16_t{0};
+  return load(part);
+}
+inline void store(num::fp16* p, Vec v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline void store_n(num::fp16* p, Vec v, std::int64_t n) {
+  num::fp16 part[kLanes];
+  store(part, v);
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) p[i].bits = part[i].bits;
 }
 
 inline Vec round_nearest(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -277,11 +293,16 @@ inline void store_n(std::uint16_t* p, Vec v, std::int64_t n) {
 }
 inline void store(std::uint16_t* p, Vec v) { store_n(p, v, kLanes); }
 
-inline Vec load_f16(const std::uint16_t* p) {
-  Vec v;
-  for (int i = 0; i < kLanes; ++i) v[i] = num::to_float(num::fp16{p[i]});
+inline Vec load_n(const num::fp16* p, std::int64_t n) {
+  Vec v = splat(0);
+  for (std::int64_t i = 0; i < n; ++i) v[i] = num::to_float(p[i]);
   return v;
 }
+inline Vec load(const num::fp16* p) { return load_n(p, kLanes); }
+inline void store_n(num::fp16* p, Vec v, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) p[i] = num::from_float<num::fp16>(v[i]);
+}
+inline void store(num::fp16* p, Vec v) { store_n(p, v, kLanes); }
 
 // For |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
 inline Vec round_nearest(Vec x) { return (x + 12582912.f) - 12582912.f; }

@@ -2,7 +2,8 @@
 // The small ops' inner loops, one table per instruction set. Plain pointers: files compiled for an instruction set
 // include this.
 
-#include <cstdint>
+#include "cpu/fast/number.h"
+#include "num/formats.h"
 
 namespace rl {
 struct Arch;
@@ -12,9 +13,9 @@ namespace rl::cpu {
 
 // One head of q or k: norm (if norm is not null), then rotation of pairs (i, i + head_dim / 2).
 struct RopeHead {
-  const void* in = nullptr;  // [head_dim], f32 or bf16
+  const void* in = nullptr;  // [head_dim], of `type`
   void* out = nullptr;       // likewise; may be in
-  bool bf16 = false;
+  Number type = Number::f32;
   const float* cos = nullptr;   // [head_dim / 2]
   const float* sin = nullptr;   // [head_dim / 2]
   const float* norm = nullptr;  // [head_dim]
@@ -37,12 +38,12 @@ struct LogitBuckets {
 
 struct SmallOps {
   // out = x / sqrt(mean(x^2) + eps) * weight, [n].
-  void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, void* out, bool out_bf16);
+  void (*rms_norm)(const float* x, const float* weight, std::int64_t n, float eps, void* out, Number out_type);
   void (*rope_head)(const RopeHead& head);
-  // out = silu(gate) * up, [n], all f32 or all bf16.
-  void (*silu_mul)(const void* gate, const void* up, std::int64_t n, void* out, bool bf16);
+  // out = silu(gate) * up, [n], all of one type.
+  void (*silu_mul)(const void* gate, const void* up, std::int64_t n, void* out, Number type);
   void (*widen_bf16)(const std::uint16_t* in, std::int64_t n, float* out);
-  void (*widen_f16)(const std::uint16_t* in, std::int64_t n, float* out);
+  void (*widen_f16)(const num::fp16* in, std::int64_t n, float* out);
   void (*widen_int8)(const std::int8_t* in, std::int64_t n, float scale, float* out);
   LogitScan (*scan_logits)(const float* logits, std::int64_t n);
   void (*bucket_logits)(const float* logits, std::int64_t n, const LogitBuckets& buckets, std::int32_t* bucket);

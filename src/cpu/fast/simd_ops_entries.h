@@ -49,9 +49,16 @@ inline void rms_norm_to(const float* x, const float* weight, std::int64_t n, flo
   });
 }
 
-void rms_norm_row(const float* x, const float* weight, std::int64_t n, float eps, void* out, bool out_bf16) {
-  out_bf16 ? rms_norm_to(x, weight, n, eps, static_cast<std::uint16_t*>(out))
-           : rms_norm_to(x, weight, n, eps, static_cast<float*>(out));
+// f(pointer to the elements): of bf16 to std::uint16_t, as simd.h has it.
+template <class F>
+inline void with_type(Number type, void* data, F&& f) {
+  if (type == Number::f32) return f(static_cast<float*>(data));
+  if (type == Number::bf16) return f(static_cast<std::uint16_t*>(data));
+  f(static_cast<num::fp16*>(data));
+}
+
+void rms_norm_row(const float* x, const float* weight, std::int64_t n, float eps, void* out, Number out_type) {
+  with_type(out_type, out, [&](auto* to) { rms_norm_to(x, weight, n, eps, to); });
 }
 
 template <class T>
@@ -72,7 +79,11 @@ inline void rope(const RopeHead& head) {
   });
 }
 
-void rope_head(const RopeHead& head) { head.bf16 ? rope<std::uint16_t>(head) : rope<float>(head); }
+void rope_head(const RopeHead& head) {
+  if (head.type == Number::f32) return rope<float>(head);
+  if (head.type == Number::bf16) return rope<std::uint16_t>(head);
+  rope<num::fp16>(head);
+}
 
 // silu(g) = g z / (1 + z) with z = e^g for negative g: e^-g would overflow where the result is still a normal number,
 // and so that z does not underflow either, it is applied as its root, twice.
@@ -86,24 +97,17 @@ inline void silu_mul_of(const T* gate, const T* up, std::int64_t n, T* out) {
   });
 }
 
-void silu_mul_row(const void* gate, const void* up, std::int64_t n, void* out, bool bf16) {
-  if (bf16)
-    return silu_mul_of(static_cast<const std::uint16_t*>(gate), static_cast<const std::uint16_t*>(up), n,
-                       static_cast<std::uint16_t*>(out));
-  silu_mul_of(static_cast<const float*>(gate), static_cast<const float*>(up), n, static_cast<float*>(out));
+void silu_mul_row(const void* gate, const void* up, std::int64_t n, void* out, Number type) {
+  with_type(type, out,
+            [&]<class T>(T* to) { silu_mul_of(static_cast<const T*>(gate), static_cast<const T*>(up), n, to); });
 }
 
 void widen_bf16_row(const std::uint16_t* in, std::int64_t n, float* out) {
   for_vectors(n, [&](std::int64_t i, std::int64_t count) { store_some(out + i, load_some(in + i, count), count); });
 }
 
-void widen_f16_row(const std::uint16_t* in, std::int64_t n, float* out) {
-  for_vectors(n, [&](std::int64_t i, std::int64_t count) {
-    if (count == kLanes) return store(out + i, load_f16(in + i));
-    std::uint16_t part[kLanes] = {};
-    std::memcpy(part, in + i, static_cast<std::size_t>(count) * sizeof *in);
-    store_n(out + i, load_f16(part), count);
-  });
+void widen_f16_row(const num::fp16* in, std::int64_t n, float* out) {
+  for_vectors(n, [&](std::int64_t i, std::int64_t count) { store_some(out + i, load_some(in + i, count), count); });
 }
 
 void widen_int8_row(const std::int8_t* in, std::int64_t n, float scale, float* out) {

@@ -3,9 +3,15 @@
 
 #include <span>
 
+#include "cpu/fast/number.h"
 #include "ops/catalog.h"
 
 namespace rl::cpu {
+
+// Of an activation: ops::validate lets f32, bf16 and f16 in.
+constexpr Number number_of(DType type) {
+  return type == DType::f32 ? Number::f32 : type == DType::bf16 ? Number::bf16 : Number::f16;
+}
 
 std::span<const ops::Variant<ops::LinearArgs>> linear_variants();
 std::span<const ops::Variant<ops::LinearArgs>> emulated_linear_variants();
