@@ -1,0 +1,173 @@
+#include "cuda/host/cuda_device.h"
+
+#include "cuda/host/error.h"
+#include "cuda/host/memory.h"
+
+namespace rl::cuda {
+
+Result<std::unique_ptr<CudaStream>> CudaStream::make() {
+  cudaStream_t handle = nullptr;
+  RL_CUDA(cudaStreamCreateWithFlags, &handle, cudaStreamNonBlocking);
+  return std::unique_ptr<CudaStream>(new CudaStream(handle));
+}
+CudaStream::~CudaStream() { (void)cudaStreamDestroy(handle_); }
+
+Status CudaStream::synchronize() { return check(cudaStreamSynchronize(handle_), "cudaStreamSynchronize"); }
+
+Status CudaStream::copy_to_device(void* device, const void* host, Bytes bytes) {
+  if (bytes.count == 0) return ok();
+  return check(
+      cudaMemcpyAsync(device, host, static_cast<std::size_t>(bytes.count), cudaMemcpyHostToDevice, handle_),
+      "cudaMemcpyAsync");
+}
+Status CudaStream::copy_to_host(void* host, const void* device, Bytes bytes) {
+  if (bytes.count == 0) return ok();
+  return check(
+      cudaMemcpyAsync(host, device, static_cast<std::size_t>(bytes.count), cudaMemcpyDeviceToHost, handle_),
+      "cudaMemcpyAsync");
+}
+
+Status CudaStream::record(Event& event) {
+  return check(cudaEventRecord(static_cast<CudaEvent&>(event).handle(), handle_), "cudaEventRecord");
+}
+
+// Thread-local mode: what another thread does meanwhile (loading a file through another stream) does not end the
+// capture.
+Status CudaStream::begin_capture() {
+  return check(cudaStreamBeginCapture(handle_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+}
+
+Result<std::unique_ptr<CapturedStep>> CudaStream::end_capture() {
+  cudaGraph_t graph = nullptr;
+  RL_CUDA(cudaStreamEndCapture, handle_, &graph);
+  cudaGraphExec_t exec = nullptr;
+  if (const cudaError_t code = cudaGraphInstantiate(&exec, graph, 0); code != cudaSuccess) {
+    (void)cudaGraphDestroy(graph);
+    return error_of(code, "cudaGraphInstantiate");
+  }
+  return std::unique_ptr<CapturedStep>(std::make_unique<CudaGraph>(graph, exec));
+}
+
+Status CudaStream::replay(CapturedStep& step) {
+  return check(cudaGraphLaunch(static_cast<CudaGraph&>(step).exec(), handle_), "cudaGraphLaunch");
+}
+
+Result<std::unique_ptr<CudaEvent>> CudaEvent::make(bool timing) {
+  cudaEvent_t handle = nullptr;
+  RL_CUDA(cudaEventCreateWithFlags, &handle, timing ? cudaEventDefault : cudaEventDisableTiming);
+  return std::unique_ptr<CudaEvent>(new CudaEvent(handle));
+}
+CudaEvent::~CudaEvent() { (void)cudaEventDestroy(handle_); }
+bool CudaEvent::done() const { return cudaEventQuery(handle_) != cudaErrorNotReady; }
+Status CudaEvent::wait() const { return check(cudaEventSynchronize(handle_), "cudaEventSynchronize"); }
+
+CudaGraph::~CudaGraph() {
+  (void)cudaGraphExecDestroy(exec_);
+  (void)cudaGraphDestroy(graph_);
+}
+
+Result<CudaGraph::Counts> CudaGraph::counts() const {
+  std::size_t nodes = 0, edges = 0;
+  RL_CUDA(cudaGraphGetNodes, graph_, nullptr, &nodes);
+  RL_CUDA(cudaGraphGetEdges, graph_, nullptr, nullptr, nullptr, &edges);
+  std::vector<cudaGraphNode_t> from(edges), to(edges);
+  std::vector<cudaGraphEdgeData> data(edges);
+  if (edges > 0) RL_CUDA(cudaGraphGetEdges, graph_, from.data(), to.data(), data.data(), &edges);
+  Counts counts{.nodes = static_cast<std::int64_t>(nodes), .edges = static_cast<std::int64_t>(edges)};
+  for (const cudaGraphEdgeData& edge : data) counts.programmatic += edge.type == cudaGraphDependencyTypeProgrammatic;
+  return counts;
+}
+
+namespace {
+
+constexpr int kOldest = 80;  // compute capability 8.0: mma.sync for bf16, cp.async
+
+Result<CardInfo> read_card(int ordinal) {
+  cudaDeviceProp properties{};
+  RL_CUDA(cudaGetDeviceProperties, &properties, ordinal);
+  CardInfo card{.ordinal = ordinal};
+  card.device = {.name = properties.name,
+                 .arch = {.family = Arch::Family::cuda, .version = 10 * properties.major + properties.minor},
+                 .compute_units = properties.multiProcessorCount,
+                 .memory = Bytes{static_cast<std::int64_t>(properties.totalGlobalMem)},
+                 .last_cache = Bytes{properties.l2CacheSize}};
+  card.smem_per_block = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin);
+  RL_CUDA(cudaDriverGetVersion, &card.driver);
+  RL_CUDA(cudaRuntimeGetVersion, &card.runtime);
+  return card;
+}
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(CardInfo card) : card_(std::move(card)) {}
+  const DeviceInfo& info() const override { return card_.device; }
+  MemoryResource& memory() override { return memory_; }
+  MemoryResource& pinned_memory() override { return pinned_; }
+  Result<std::unique_ptr<Stream>> make_stream() override {
+    RL_ASSIGN(std::unique_ptr<CudaStream> stream, CudaStream::make());
+    return std::unique_ptr<Stream>(std::move(stream));
+  }
+  Result<std::unique_ptr<Event>> make_event() override {
+    RL_ASSIGN(std::unique_ptr<CudaEvent> event, CudaEvent::make(false));
+    return std::unique_ptr<Event>(std::move(event));
+  }
+  bool can_capture() const override { return true; }
+
+ private:
+  CardInfo card_;
+  DeviceMemory memory_;
+  PinnedMemory pinned_;
+};
+
+}  // namespace
+
+Result<std::vector<CardInfo>> list_cards() {
+  int count = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code == cudaErrorInsufficientDriver || code == cudaErrorNoDevice || (code == cudaSuccess && count == 0)) {
+    (void)cudaGetLastError();
+    int driver = 0;
+    (void)cudaDriverGetVersion(&driver);
+    if (driver == 0)
+      return Error{.kind = ErrorKind::unsupported,
+                   .what = "no NVIDIA driver on this machine",
+                   .rule = "cuda.no_driver",
+                   .hint = "install NVIDIA's driver, 580 or newer"};
+    if (code == cudaErrorInsufficientDriver)
+      return Error{.kind = ErrorKind::unsupported,
+                   .what = "the NVIDIA driver is too old for this program",
+                   .rule = "cuda.old_driver",
+                   .expected = fmt::format("CUDA {}.{}", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10),
+                   .found = fmt::format("CUDA {}.{}", driver / 1000, driver % 1000 / 10),
+                   .hint = "install NVIDIA's driver, 580 or newer"};
+    return Error{.kind = ErrorKind::unsupported, .what = "no NVIDIA GPU that the driver shows", .rule = "cuda.no_card"};
+  }
+  RL_TRY(check(code, "cudaGetDeviceCount"));
+  std::vector<CardInfo> cards;
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    RL_ASSIGN(CardInfo card, read_card(ordinal));
+    cards.push_back(std::move(card));
+  }
+  return cards;
+}
+
+Result<std::unique_ptr<Device>> make_device(int ordinal) {
+  RL_ASSIGN(const std::vector<CardInfo> cards, list_cards());
+  if (ordinal < 0 || ordinal >= std::ssize(cards))
+    return Error{.kind = ErrorKind::usage,
+                 .what = "no GPU with this number",
+                 .field = "--device",
+                 .expected = fmt::format("cuda:0 to cuda:{}", cards.size() - 1),
+                 .found = fmt::format("cuda:{}", ordinal)};
+  const CardInfo& card = cards[static_cast<std::size_t>(ordinal)];
+  if (card.device.arch.version < kOldest)
+    return Error{.kind = ErrorKind::unsupported,
+                 .what = card.device.name + " is too old for the kernels of this program",
+                 .rule = "cuda.old_card",
+                 .expected = "compute capability 8.0 or newer",
+                 .found = fmt::format("{}.{}", card.device.arch.version / 10, card.device.arch.version % 10)};
+  RL_CUDA(cudaSetDevice, ordinal);
+  return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card));
+}
+
+}  // namespace rl::cuda

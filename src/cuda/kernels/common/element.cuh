@@ -1,0 +1,63 @@
+#pragma once
+// Elements of the types that activations and weights have, and 16-byte vectors of them.
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace rl::cuda {
+
+__device__ inline float to_float(float x) { return x; }
+__device__ inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float to_float(__half x) { return __half2float(x); }
+__device__ inline float to_float(std::int8_t x) { return static_cast<float>(x); }
+
+// Rounds to nearest even.
+template <class T>
+__device__ inline T from_float(float x);
+template <>
+__device__ inline float from_float<float>(float x) {
+  return x;
+}
+template <>
+__device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+template <>
+__device__ inline __half from_float<__half>(float x) {
+  return __float2half_rn(x);
+}
+
+// kN elements that one thread loads or stores with one instruction, where they are aligned to their size.
+template <class T, int kN>
+struct alignas(sizeof(T) * kN) Vector {
+  T at[kN];
+};
+
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+__device__ inline float warp_max(float x) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  return x;
+}
+
+// The sum over a block of kThreads, on every thread. `shared` holds kThreads / 32 floats; calls in a row need a barrier
+// between them, which this one ends with.
+template <int kThreads>
+__device__ inline float block_sum(float x, float* shared) {
+  x = warp_sum(x);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  float total = 0;
+#pragma unroll
+  for (int warp = 0; warp < kThreads / 32; ++warp) total += shared[warp];
+  __syncthreads();
+  return total;
+}
+
+}  // namespace rl::cuda

@@ -1,0 +1,195 @@
+// embed, rms_norm, rope_append and silu_mul on vectors of 16 bytes, with a tail for sizes that no vector divides.
+// Bytes: as rows.h says. Sources: rms_norm arXiv 1910.07467; rotary embedding arXiv 2104.09864.
+
+#include "cuda/kernels/common/element.cuh"
+#include "cuda/kernels/rows/rows.h"
+#include "cuda/ptx/ptx.h"
+
+namespace rl::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) embed_kernel(EmbedParams p) {
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const std::int64_t id = p.ids[blockIdx.x];
+  const T* row = static_cast<const T*>(p.table) + id * p.row_elements;
+  const float scale = p.scales != nullptr ? p.scales[id] : 1.0f;
+  float* out = p.out + static_cast<std::int64_t>(blockIdx.x) * p.hidden;
+  for (int i = threadIdx.x; i < p.hidden; i += kThreads) out[i] = to_float(row[i]) * scale;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) rms_norm_kernel(RmsNormParams p) {
+  __shared__ float partial[kThreads / 32];
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const std::int64_t row = p.rows != nullptr ? p.rows[blockIdx.x] : blockIdx.x;
+  const float* x = p.x + row * p.hidden;
+  T* out = static_cast<T*>(p.out) + static_cast<std::int64_t>(blockIdx.x) * p.hidden;
+  const bool vectors = p.hidden % 4 == 0;
+  float sum = 0;
+  if (vectors) {
+    for (int i = threadIdx.x; i < p.hidden / 4; i += kThreads) {
+      const float4 v = reinterpret_cast<const float4*>(x)[i];
+      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+    }
+  } else {
+    for (int i = threadIdx.x; i < p.hidden; i += kThreads) sum += x[i] * x[i];
+  }
+  const float inverse = 1.0f / sqrtf(block_sum<kThreads>(sum, partial) / static_cast<float>(p.hidden) + p.eps);
+  if (vectors) {
+    for (int i = threadIdx.x; i < p.hidden / 4; i += kThreads) {
+      const float4 v = reinterpret_cast<const float4*>(x)[i], w = reinterpret_cast<const float4*>(p.weight)[i];
+      const Vector<T, 4> y = {from_float<T>(v.x * inverse * w.x), from_float<T>(v.y * inverse * w.y),
+                              from_float<T>(v.z * inverse * w.z), from_float<T>(v.w * inverse * w.w)};
+      reinterpret_cast<Vector<T, 4>*>(out)[i] = y;
+    }
+  } else {
+    for (int i = threadIdx.x; i < p.hidden; i += kThreads) out[i] = from_float<T>(x[i] * inverse * p.weight[i]);
+  }
+}
+
+// A warp per head of a token: q heads stay in place, k heads and v heads go to their page. Lane l holds the pairs
+// (i, i + head_dim / 2) with i = l, l + 32, ...
+template <class T>
+__global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams p) {
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const int all_heads = p.heads + 2 * p.kv_heads;
+  const std::int64_t work = static_cast<std::int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+  if (work >= static_cast<std::int64_t>(p.tokens) * all_heads) return;
+  const int lane = threadIdx.x % 32, head = static_cast<int>(work % all_heads), half = p.head_dim / 2;
+  const std::int64_t token = work / all_heads;
+  const int position = p.positions[token];
+  T* from = static_cast<T*>(p.qkv) + work * p.head_dim;
+  T* to = from;
+  if (head >= p.heads) {
+    const int kv_head = (head - p.heads) % p.kv_heads;
+    const std::int64_t page = p.page_table[p.seq_of[token] * p.page_table_stride + position / p.page_tokens];
+    T* pages = static_cast<T*>(head < p.heads + p.kv_heads ? p.k_pages : p.v_pages);
+    to = pages + ((page * p.kv_heads + kv_head) * p.page_tokens + position % p.page_tokens) * p.head_dim;
+  }
+  if (head >= p.heads + p.kv_heads) {
+    for (int i = lane; i < p.head_dim; i += 32) to[i] = from[i];
+    return;
+  }
+  const float* norm = head < p.heads ? p.q_norm : p.k_norm;
+  float inverse = 1;
+  if (norm != nullptr) {
+    float sum = 0;
+    for (int i = lane; i < p.head_dim; i += 32) sum += to_float(from[i]) * to_float(from[i]);
+    inverse = 1.0f / sqrtf(warp_sum(sum) / static_cast<float>(p.head_dim) + p.eps);
+  }
+  const float* cosines = p.cos + static_cast<std::int64_t>(position) * half;
+  const float* sines = p.sin + static_cast<std::int64_t>(position) * half;
+  for (int i = lane; i < half; i += 32) {
+    float a = to_float(from[i]), b = to_float(from[i + half]);
+    if (norm != nullptr) {
+      a *= inverse * norm[i];
+      b *= inverse * norm[i + half];
+    }
+    to[i] = from_float<T>(a * cosines[i] - b * sines[i]);
+    to[i + half] = from_float<T>(b * cosines[i] + a * sines[i]);
+  }
+}
+
+template <class T>
+__device__ inline T silu_times(T gate, T up) {
+  const float g = to_float(gate);
+  return from_float<T>(g / (1.0f + __expf(-g)) * to_float(up));
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) silu_mul_kernel(SiluMulParams p) {
+  constexpr int kN = 16 / sizeof(T);
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const std::int64_t token = blockIdx.y;
+  const T* gate = static_cast<const T*>(p.gate_up) + token * 2 * p.ffn;
+  const T* up = gate + p.ffn;
+  T* out = static_cast<T*>(p.out) + token * p.ffn;
+  const int stride = gridDim.x * kThreads;
+  if (p.ffn % kN == 0) {
+    using V = Vector<T, kN>;
+    for (int i = blockIdx.x * kThreads + threadIdx.x; i < p.ffn / kN; i += stride) {
+      const V g = reinterpret_cast<const V*>(gate)[i], u = reinterpret_cast<const V*>(up)[i];
+      V y;
+#pragma unroll
+      for (int j = 0; j < kN; ++j) y.at[j] = silu_times(g.at[j], u.at[j]);
+      reinterpret_cast<V*>(out)[i] = y;
+    }
+  } else {
+    for (int i = blockIdx.x * kThreads + threadIdx.x; i < p.ffn; i += stride) out[i] = silu_times(gate[i], up[i]);
+  }
+}
+
+unsigned blocks_for(std::int64_t work, int per_block) { return static_cast<unsigned>((work + per_block - 1) / per_block); }
+
+}  // namespace
+
+cudaError_t embed_rows(const EmbedParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.tokens));
+  switch (p.type) {
+    case DType::f32:
+      return launch(embed_kernel<float>, grid, kThreads, 0, stream, p);
+    case DType::bf16:
+      return launch(embed_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
+    case DType::f16:
+      return launch(embed_kernel<__half>, grid, kThreads, 0, stream, p);
+    case DType::i8:
+      return launch(embed_kernel<std::int8_t>, grid, kThreads, 0, stream, p);
+  }
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t rms_norm_rows(const RmsNormParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.n));
+  switch (p.type) {
+    case DType::f32:
+      return launch(rms_norm_kernel<float>, grid, kThreads, 0, stream, p);
+    case DType::bf16:
+      return launch(rms_norm_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
+    case DType::f16:
+      return launch(rms_norm_kernel<__half>, grid, kThreads, 0, stream, p);
+    case DType::i8:
+      break;
+  }
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t rope_append_rows(const RopeAppendParams& p, cudaStream_t stream) {
+  const std::int64_t work = static_cast<std::int64_t>(p.tokens) * (p.heads + 2 * p.kv_heads);
+  const dim3 grid(blocks_for(work, kThreads / 32));
+  switch (p.type) {
+    case DType::f32:
+      return launch(rope_append_kernel<float>, grid, kThreads, 0, stream, p);
+    case DType::bf16:
+      return launch(rope_append_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
+    case DType::f16:
+      return launch(rope_append_kernel<__half>, grid, kThreads, 0, stream, p);
+    case DType::i8:
+      break;
+  }
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t silu_mul_rows(const SiluMulParams& p, cudaStream_t stream) {
+  const int n = p.type == DType::f32 ? 4 : 8;
+  const dim3 grid(blocks_for(p.ffn, kThreads * n), static_cast<unsigned>(p.tokens));
+  switch (p.type) {
+    case DType::f32:
+      return launch(silu_mul_kernel<float>, grid, kThreads, 0, stream, p);
+    case DType::bf16:
+      return launch(silu_mul_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
+    case DType::f16:
+      return launch(silu_mul_kernel<__half>, grid, kThreads, 0, stream, p);
+    case DType::i8:
+      break;
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace rl::cuda
