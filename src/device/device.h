@@ -69,6 +69,8 @@ class Device {
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
   virtual Result<std::unique_ptr<Event>> make_event() = 0;
   virtual bool can_capture() const = 0;
+  // Whether the host may read and write what memory() gives. If not, only copies reach it.
+  virtual bool host_reads_memory() const { return true; }
   // Share `index` of `count` equal ones: a device over the same memory whose streams use only that part of the compute
   // units, so that `count` threads can work side by side, each on a share of its own. A share does not need the device
   // it came from. Errors: usage if there are fewer compute units than shares; unsupported.

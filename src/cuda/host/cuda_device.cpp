@@ -16,15 +16,13 @@ Status CudaStream::synchronize() { return check(cudaStreamSynchronize(handle_), 
 
 Status CudaStream::copy_to_device(void* device, const void* host, Bytes bytes) {
   if (bytes.count == 0) return ok();
-  return check(
-      cudaMemcpyAsync(device, host, static_cast<std::size_t>(bytes.count), cudaMemcpyHostToDevice, handle_),
-      "cudaMemcpyAsync");
+  return check(cudaMemcpyAsync(device, host, static_cast<std::size_t>(bytes.count), cudaMemcpyHostToDevice, handle_),
+               "cudaMemcpyAsync");
 }
 Status CudaStream::copy_to_host(void* host, const void* device, Bytes bytes) {
   if (bytes.count == 0) return ok();
-  return check(
-      cudaMemcpyAsync(host, device, static_cast<std::size_t>(bytes.count), cudaMemcpyDeviceToHost, handle_),
-      "cudaMemcpyAsync");
+  return check(cudaMemcpyAsync(host, device, static_cast<std::size_t>(bytes.count), cudaMemcpyDeviceToHost, handle_),
+               "cudaMemcpyAsync");
 }
 
 Status CudaStream::record(Event& event) {
@@ -101,6 +99,11 @@ class CudaDevice final : public Device {
  public:
   explicit CudaDevice(CardInfo card) : card_(std::move(card)) {}
   const DeviceInfo& info() const override { return card_.device; }
+  Bytes available_memory() const override {
+    std::size_t free = 0, total = 0;
+    return cudaMemGetInfo(&free, &total) == cudaSuccess ? Bytes{static_cast<std::int64_t>(free)} : Bytes{};
+  }
+  bool host_reads_memory() const override { return false; }
   MemoryResource& memory() override { return memory_; }
   MemoryResource& pinned_memory() override { return pinned_; }
   Result<std::unique_ptr<Stream>> make_stream() override {
@@ -112,6 +115,11 @@ class CudaDevice final : public Device {
     return std::unique_ptr<Event>(std::move(event));
   }
   bool can_capture() const override { return true; }
+  Result<std::unique_ptr<Device>> make_share(int, int) override {
+    return Error{.kind = ErrorKind::unsupported,
+                 .what = "the CUDA backend does not divide a card into shares",
+                 .rule = "cuda.shares"};
+  }
 
  private:
   CardInfo card_;

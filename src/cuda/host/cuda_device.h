@@ -2,10 +2,10 @@
 // The CUDA device: streams, events, captured steps and memory through the runtime API. The runtime is linked statically
 // and finds the driver by itself, so a program with this backend starts where there is no driver.
 
-#include <cuda_runtime_api.h>
-
 #include <memory>
 #include <vector>
+
+#include <cuda_runtime_api.h>
 
 #include "device/device.h"
 

@@ -1,10 +1,11 @@
 #pragma once
 // Elements of the types that activations and weights have, and 16-byte vectors of them.
 
+#include <cstdint>
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-
-#include <cstdint>
+#include <cuda_fp8.h>
 
 namespace rl::cuda {
 
@@ -12,6 +13,7 @@ __device__ inline float to_float(float x) { return x; }
 __device__ inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
 __device__ inline float to_float(__half x) { return __half2float(x); }
 __device__ inline float to_float(std::int8_t x) { return static_cast<float>(x); }
+__device__ inline float to_float(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
 
 // Rounds to nearest even.
 template <class T>
@@ -27,6 +29,20 @@ __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
 template <>
 __device__ inline __half from_float<__half>(float x) {
   return __float2half_rn(x);
+}
+
+// Two numbers rounded to T, the first in the low half of a register.
+template <class T>
+__device__ inline std::uint32_t pack_pair(float low, float high);
+template <>
+__device__ inline std::uint32_t pack_pair<__nv_bfloat16>(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&pair);
+}
+template <>
+__device__ inline std::uint32_t pack_pair<__half>(float low, float high) {
+  const __half2 pair = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&pair);
 }
 
 // kN elements that one thread loads or stores with one instruction, where they are aligned to their size.

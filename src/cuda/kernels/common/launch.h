@@ -1,19 +1,27 @@
 #pragma once
-// How kernels are started: with an attribute that lets a kernel begin while its predecessor ends (programmatic dependent
-// launch; kernels wait themselves, ptx::wait_for_predecessors). In a captured step these become programmatic edges.
-
-#include <cuda_runtime_api.h>
+// How kernels are started: with an attribute that lets a kernel begin while its predecessor ends (programmatic
+// dependent launch; kernels wait themselves, ptx::wait_for_predecessors). In a captured step these become programmatic
+// edges.
 
 #include <cstdint>
 #include <utility>
 
+#include <cuda_runtime_api.h>
+
+#include "tensor/dtype.h"
+
 namespace rl::cuda {
 
-enum class DType : std::uint8_t { f32, bf16, f16, i8 };
-
+// Errors: those of cudaLaunchKernelEx, and of the attribute that dynamic shared memory beyond 48 KiB needs.
 template <class... Formal, class... Actual>
 cudaError_t launch(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t smem_bytes, cudaStream_t stream,
                    Actual&&... args) {
+  constexpr std::size_t kFree = 48 * 1024;
+  if (smem_bytes > kFree)
+    if (const cudaError_t code =
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem_bytes));
+        code != cudaSuccess)
+      return code;
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
 template <class T>
 __device__ inline T silu_times(T gate, T up) {
   const float g = to_float(gate);
-  return from_float<T>(g / (1.0f + __expf(-g)) * to_float(up));
+  return from_float<T>(g / (1.0f + expf(-g)) * to_float(up));
 }
 
 template <class T>
@@ -126,7 +126,9 @@ __global__ void __launch_bounds__(kThreads) silu_mul_kernel(SiluMulParams p) {
   }
 }
 
-unsigned blocks_for(std::int64_t work, int per_block) { return static_cast<unsigned>((work + per_block - 1) / per_block); }
+unsigned blocks_for(std::int64_t work, int per_block) {
+  return static_cast<unsigned>((work + per_block - 1) / per_block);
+}
 
 }  // namespace
 
@@ -141,8 +143,9 @@ cudaError_t embed_rows(const EmbedParams& p, cudaStream_t stream) {
       return launch(embed_kernel<__half>, grid, kThreads, 0, stream, p);
     case DType::i8:
       return launch(embed_kernel<std::int8_t>, grid, kThreads, 0, stream, p);
+    default:
+      return cudaErrorInvalidValue;
   }
-  return cudaErrorInvalidValue;
 }
 
 cudaError_t rms_norm_rows(const RmsNormParams& p, cudaStream_t stream) {
@@ -154,10 +157,9 @@ cudaError_t rms_norm_rows(const RmsNormParams& p, cudaStream_t stream) {
       return launch(rms_norm_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
     case DType::f16:
       return launch(rms_norm_kernel<__half>, grid, kThreads, 0, stream, p);
-    case DType::i8:
-      break;
+    default:
+      return cudaErrorInvalidValue;
   }
-  return cudaErrorInvalidValue;
 }
 
 cudaError_t rope_append_rows(const RopeAppendParams& p, cudaStream_t stream) {
@@ -170,10 +172,9 @@ cudaError_t rope_append_rows(const RopeAppendParams& p, cudaStream_t stream) {
       return launch(rope_append_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
     case DType::f16:
       return launch(rope_append_kernel<__half>, grid, kThreads, 0, stream, p);
-    case DType::i8:
-      break;
+    default:
+      return cudaErrorInvalidValue;
   }
-  return cudaErrorInvalidValue;
 }
 
 cudaError_t silu_mul_rows(const SiluMulParams& p, cudaStream_t stream) {
@@ -186,10 +187,9 @@ cudaError_t silu_mul_rows(const SiluMulParams& p, cudaStream_t stream) {
       return launch(silu_mul_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
     case DType::f16:
       return launch(silu_mul_kernel<__half>, grid, kThreads, 0, stream, p);
-    case DType::i8:
-      break;
+    default:
+      return cudaErrorInvalidValue;
   }
-  return cudaErrorInvalidValue;
 }
 
 }  // namespace rl::cuda

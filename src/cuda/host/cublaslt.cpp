@@ -1,0 +1,185 @@
+#include "cuda/host/cublaslt.h"
+
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include <cublasLt.h>
+#include <dlfcn.h>
+
+namespace rl::cuda {
+namespace {
+
+struct Library {
+  Status there = ok();
+  cublasLtHandle_t handle = nullptr;
+  decltype(&cublasLtCreate) create = nullptr;
+  decltype(&cublasLtGetVersion) version = nullptr;
+  decltype(&cublasLtMatmul) matmul = nullptr;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic = nullptr;
+  decltype(&cublasLtMatmulDescInit_internal) desc_init = nullptr;
+  decltype(&cublasLtMatmulDescSetAttribute) desc_set = nullptr;
+  decltype(&cublasLtMatrixLayoutInit_internal) layout_init = nullptr;
+  decltype(&cublasLtMatrixLayoutSetAttribute) layout_set = nullptr;
+  decltype(&cublasLtMatmulPreferenceInit_internal) preference_init = nullptr;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
+
+  Library() {
+    void* const file = dlopen("libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
+    if (file == nullptr) {
+      const char* const why = dlerror();
+      there = Error{.kind = ErrorKind::unsupported,
+                    .what = "cuBLASLt is not installed",
+                    .rule = "cuda.cublaslt",
+                    .expected = "libcublasLt.so.13",
+                    .found = why ? why : "",
+                    .hint = "install cuBLAS of CUDA 13, or leave the products to this program's own kernels"};
+      return;
+    }
+    bool all = true;
+    const auto find = [&](auto& function, const char* name) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(file, name));
+      all = all && function != nullptr;
+    };
+    find(create, "cublasLtCreate");
+    find(version, "cublasLtGetVersion");
+    find(matmul, "cublasLtMatmul");
+    find(heuristic, "cublasLtMatmulAlgoGetHeuristic");
+    find(desc_init, "cublasLtMatmulDescInit_internal");
+    find(desc_set, "cublasLtMatmulDescSetAttribute");
+    find(layout_init, "cublasLtMatrixLayoutInit_internal");
+    find(layout_set, "cublasLtMatrixLayoutSetAttribute");
+    find(preference_init, "cublasLtMatmulPreferenceInit_internal");
+    find(preference_set, "cublasLtMatmulPreferenceSetAttribute");
+    if (!all || create(&handle) != CUBLAS_STATUS_SUCCESS)
+      there = Error{.kind = ErrorKind::unsupported, .what = "cuBLASLt does not start", .rule = "cuda.cublaslt"};
+  }
+};
+
+Library& library() {
+  static Library instance;
+  return instance;
+}
+
+cudaDataType_t type_of(DType type) {
+  switch (type) {
+    case DType::bf16:
+      return CUDA_R_16BF;
+    case DType::f16:
+      return CUDA_R_16F;
+    case DType::f8_e4m3:
+      return CUDA_R_8F_E4M3;
+    default:
+      return CUDA_R_32F;
+  }
+}
+
+Status checked(cublasStatus_t status, const char* call) {
+  if (status == CUBLAS_STATUS_SUCCESS) return ok();
+  return Error{.kind = status == CUBLAS_STATUS_NOT_SUPPORTED ? ErrorKind::unsupported : ErrorKind::device,
+               .what = fmt::format("{} failed", call),
+               .found = fmt::format("cuBLAS status {}", static_cast<int>(status)),
+               .native_code = static_cast<int>(status)};
+}
+
+// The library's description of a product. It counts columns first: its A is our w, its B our x, its D our out.
+struct Description {
+  cublasLtMatmulDescOpaque_t product{};
+  cublasLtMatrixLayoutOpaque_t w{}, x{}, out{};
+};
+
+Status describe(Library& lt, const Gemm& g, Description& d) {
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
+    return checked(lt.desc_set(&d.product, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+  };
+  RL_TRY(checked(lt.desc_init(&d.product, sizeof d.product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescInit"));
+  RL_TRY(set(CUBLASLT_MATMUL_DESC_TRANSA, g.w_by_columns ? CUBLAS_OP_T : CUBLAS_OP_N));
+  if (g.x_scale != nullptr) {
+    const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    RL_TRY(set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode));
+    RL_TRY(set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode));
+    RL_TRY(set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, g.w_scale));
+    RL_TRY(set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, g.x_scale));
+  }
+  const auto layout = [&](cublasLtMatrixLayoutOpaque_t& l, DType type, std::int64_t rows, std::int64_t cols,
+                          std::int64_t stride, std::int64_t batch) -> Status {
+    RL_TRY(checked(lt.layout_init(&l, sizeof l, type_of(type), static_cast<std::uint64_t>(rows),
+                                  static_cast<std::uint64_t>(cols), stride),
+                   "cublasLtMatrixLayoutInit"));
+    if (g.batch == 1) return ok();
+    RL_TRY(checked(lt.layout_set(&l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &g.batch, sizeof g.batch),
+                   "cublasLtMatrixLayoutSetAttribute"));
+    return checked(lt.layout_set(&l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch, sizeof batch),
+                   "cublasLtMatrixLayoutSetAttribute");
+  };
+  RL_TRY(g.w_by_columns ? layout(d.w, g.type, g.cols, g.rows, g.w_stride, g.w_batch)
+                        : layout(d.w, g.type, g.rows, g.cols, g.w_stride, g.w_batch));
+  RL_TRY(layout(d.x, g.type, g.cols, g.tokens, g.x_stride, g.x_batch));
+  return layout(d.out, g.out_type, g.rows, g.tokens, g.out_stride, g.out_batch);
+}
+
+// Everything the choice of an algorithm depends on.
+using Key = std::tuple<DType, DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                       bool, bool, bool, int>;
+
+Result<cublasLtMatmulAlgo_t> algorithm(Library& lt, const Gemm& g, const Description& d) {
+  static std::mutex mutex;
+  static std::map<Key, cublasLtMatmulAlgo_t> known;
+  const Key key{g.type,
+                g.out_type,
+                g.tokens,
+                g.rows,
+                g.cols,
+                g.x_stride,
+                g.w_stride,
+                g.out_stride,
+                g.w_by_columns,
+                g.accumulate,
+                g.x_scale != nullptr,
+                g.batch};
+  const std::lock_guard lock(mutex);
+  if (const auto found = known.find(key); found != known.end()) return found->second;
+  cublasLtMatmulPreferenceOpaque_t preference{};
+  RL_TRY(checked(lt.preference_init(&preference, sizeof preference), "cublasLtMatmulPreferenceInit"));
+  const auto bytes = static_cast<std::size_t>(kGemmWorkspace.count);
+  RL_TRY(checked(lt.preference_set(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes),
+                 "cublasLtMatmulPreferenceSetAttribute"));
+  cublasLtMatmulHeuristicResult_t result{};
+  int found = 0;
+  RL_TRY(checked(
+      lt.heuristic(lt.handle, const_cast<cublasLtMatmulDescOpaque_t*>(&d.product),
+                   const_cast<cublasLtMatrixLayoutOpaque_t*>(&d.w), const_cast<cublasLtMatrixLayoutOpaque_t*>(&d.x),
+                   const_cast<cublasLtMatrixLayoutOpaque_t*>(&d.out), const_cast<cublasLtMatrixLayoutOpaque_t*>(&d.out),
+                   &preference, 1, &result, &found),
+      "cublasLtMatmulAlgoGetHeuristic"));
+  if (found == 0)
+    return Error{
+        .kind = ErrorKind::unsupported,
+        .what = "cuBLASLt has no algorithm for this product",
+        .found = fmt::format("{} x {} x {}, {} -> {}", g.tokens, g.rows, g.cols, name_of(g.type), name_of(g.out_type))};
+  known.emplace(key, result.algo);
+  return result.algo;
+}
+
+}  // namespace
+
+Status cublaslt_there() { return library().there; }
+
+std::int64_t cublaslt_version() {
+  Library& lt = library();
+  return lt.there ? static_cast<std::int64_t>(lt.version()) : 0;
+}
+
+Status multiply(const Gemm& g, void* workspace, cudaStream_t stream) {
+  Library& lt = library();
+  RL_TRY(lt.there);
+  Description d;
+  RL_TRY(describe(lt, g, d));
+  RL_ASSIGN(const cublasLtMatmulAlgo_t algo, algorithm(lt, g, d));
+  const float alpha = 1, beta = g.accumulate ? 1.0f : 0.0f;
+  return checked(lt.matmul(lt.handle, &d.product, &alpha, g.w, &d.w, g.x, &d.x, &beta, g.out, &d.out, g.out, &d.out,
+                           &algo, workspace, static_cast<std::size_t>(kGemmWorkspace.count), stream),
+                 "cublasLtMatmul");
+}
+
+}  // namespace rl::cuda

@@ -1,0 +1,56 @@
+#pragma once
+// attention over a paged cache (ops/attention.h).
+
+#include "cuda/kernels/common/launch.h"
+
+namespace rl::cuda {
+
+struct AttentionParams {
+  const void* q;                   // [tokens, heads, head_dim], of `type`; tokens q_stride elements apart
+  const void *k_pages, *v_pages;   // [pages, kv_heads, page_tokens, head_dim], of `type`
+  const std::int32_t* page_table;  // [seqs, page_table_stride]
+  const std::int32_t* kv_len;      // [seqs]
+  const std::int32_t* cu_q;        // [seqs + 1]
+  void* out;                       // [tokens, heads, head_dim], of `out_type`
+  DType type, out_type;
+  int seqs, heads, kv_heads, head_dim, page_tokens;
+  int max_q, max_kv;  // upper bounds
+  std::int64_t q_stride, page_table_stride;
+  float scale;
+  bool causal;
+  int window;  // 0: none
+};
+
+// FlashAttention-2 (Dao, arXiv 2307.08691) with mma.sync and cp.async. 16-bit types, out of the same; head_dim a
+// multiple of 8 up to 256; page_tokens a power of two.
+cudaError_t attention_flash(const AttentionParams& params, cudaStream_t stream);
+
+// One query token per sequence (max_q 1), split over the keys and combined by a second kernel; the query heads of a kv
+// head are the rows of one mma: heads / kv_heads up to 16. Types and sizes as attention_flash.
+std::int64_t attention_decode_workspace(const AttentionParams& params);  // bytes
+cudaError_t attention_decode(const AttentionParams& params, void* workspace, cudaStream_t stream);
+
+// A warp per query and head, in fp32: any type, head_dim up to 512. The last resort, and what fp32 runs on.
+cudaError_t attention_simple(const AttentionParams& params, cudaStream_t stream);
+
+// The steps of standard attention beside its two products: keys and values out of their pages into rows, and softmax
+// with the mask over rows of scores.
+struct GatherParams {
+  const void* pages;               // [pages, kv_heads, page_tokens, head_dim], 16-bit
+  void* out;                       // [kv_heads, kv_tokens, head_dim]
+  const std::int32_t* page_table;  // of one sequence
+  int kv_heads, kv_tokens, head_dim, page_tokens;
+};
+cudaError_t gather_pages(const GatherParams& params, cudaStream_t stream);
+struct SoftmaxParams {
+  const float* scores;  // [heads, queries, kv_tokens]
+  void* weights;        // [heads, queries, kv_tokens], of `type`
+  DType type;
+  int heads, queries, kv_tokens;
+  float scale;
+  bool causal;
+  int window;
+};
+cudaError_t softmax_rows(const SoftmaxParams& params, cudaStream_t stream);
+
+}  // namespace rl::cuda

@@ -1,0 +1,123 @@
+// quantize_rows and widen: passes over activations before W8A8 products, and over weight-only codes before products of
+// many tokens. Bytes: each input read once (quantize_rows twice, the second time from cache), each output written once.
+
+#include "cuda/kernels/common/convert.cuh"
+#include "cuda/kernels/linear/epilogue.cuh"
+#include "cuda/ptx/ptx.h"
+
+namespace rl::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct Int8 {
+  using Code = std::int8_t;
+  static constexpr float kMost = 127.0f;
+  __device__ static Code code(float x, float scale) {
+    if (!(scale > 0)) return 0;
+    const float ratio = __fdiv_rn(x, scale);
+    if (!(ratio < 127)) return 127;
+    if (!(ratio > -127)) return -127;
+    return static_cast<Code>(__float2int_rn(ratio));
+  }
+};
+struct Fp8 {
+  using Code = __nv_fp8_storage_t;
+  static constexpr float kMost = 448.0f;
+  __device__ static Code code(float x, float scale) {
+    return scale > 0 ? __nv_cvt_float_to_fp8(__fdiv_rn(x, scale), __NV_SATFINITE, __NV_E4M3) : Code{0};
+  }
+};
+
+template <class Codes>
+__device__ float scale_of(std::uint32_t absmax_bits) {
+  if (absmax_bits >= 0x7f800000u) return __int_as_float(0x7fffffff);
+  return __fdiv_rn(__uint_as_float(absmax_bits), Codes::kMost);
+}
+
+// A block of threads to a token, or a warp to each 128 columns of it.
+template <class T, class Codes, bool kBlocked>
+__global__ void __launch_bounds__(kThreads) quantize_kernel(QuantizeParams p) {
+  __shared__ std::uint32_t largest[kThreads / 32];
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const std::int64_t token = blockIdx.x;
+  const T* x = static_cast<const T*>(p.x) + token * p.x_stride;
+  auto* q = static_cast<typename Codes::Code*>(p.q) + token * p.cols;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if constexpr (kBlocked) {
+    for (int block = warp; block < blocks_of(p.cols); block += kThreads / 32) {
+      const int first = block * kScaleBlock, end = min(first + kScaleBlock, p.cols);
+      std::uint32_t most = 0;
+      for (int i = first + lane; i < end; i += 32) most = max(most, __float_as_uint(to_float(x[i])) & 0x7fffffffu);
+      const float scale = scale_of<Codes>(__reduce_max_sync(0xffffffffu, most));
+      if (lane == 0) p.scale[token * blocks_of(p.cols) + block] = scale;
+      for (int i = first + lane; i < end; i += 32) q[i] = Codes::code(to_float(x[i]), scale);
+    }
+  } else {
+    std::uint32_t most = 0;
+    for (int i = threadIdx.x; i < p.cols; i += kThreads)
+      most = max(most, __float_as_uint(to_float(x[i])) & 0x7fffffffu);
+    most = __reduce_max_sync(0xffffffffu, most);
+    if (lane == 0) largest[warp] = most;
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < kThreads / 32; ++i) most = max(most, largest[i]);
+    const float scale = scale_of<Codes>(most);
+    if (threadIdx.x == 0) p.scale[token] = scale;
+    for (int i = threadIdx.x; i < p.cols; i += kThreads) q[i] = Codes::code(to_float(x[i]), scale);
+  }
+}
+
+template <class T>
+cudaError_t quantize(const QuantizeParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.tokens));
+  if (p.q_type == DType::i8) return launch(quantize_kernel<T, Int8, false>, grid, kThreads, 0, stream, p);
+  if (p.blocked) return launch(quantize_kernel<T, Fp8, true>, grid, kThreads, 0, stream, p);
+  return launch(quantize_kernel<T, Fp8, false>, grid, kThreads, 0, stream, p);
+}
+
+// n is a multiple of 4: rows are.
+template <class T, bool kFp8>
+__global__ void __launch_bounds__(kThreads) widen_kernel(WidenParams p) {
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const auto* from = static_cast<const std::uint32_t*>(p.codes);
+  auto* to = static_cast<uint2*>(p.out);
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kThreads;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < p.n / 4; i += stride) {
+    uint2 wide;
+    if constexpr (kFp8)
+      Widen<T>::fp8(from[i], wide.x, wide.y);
+    else
+      Widen<T>::int8(from[i], wide.x, wide.y);
+    to[i] = wide;
+  }
+}
+
+}  // namespace
+
+cudaError_t quantize_rows(const QuantizeParams& p, cudaStream_t stream) {
+  switch (p.x_type) {
+    case DType::f32:
+      return quantize<float>(p, stream);
+    case DType::bf16:
+      return quantize<__nv_bfloat16>(p, stream);
+    case DType::f16:
+      return quantize<__half>(p, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+
+cudaError_t widen(const WidenParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(std::min<std::int64_t>((p.n / 4 + kThreads - 1) / kThreads, 4096)));
+  const bool fp8 = p.type == DType::f8_e4m3;
+  if (p.out_type == DType::bf16)
+    return fp8 ? launch(widen_kernel<__nv_bfloat16, true>, grid, kThreads, 0, stream, p)
+               : launch(widen_kernel<__nv_bfloat16, false>, grid, kThreads, 0, stream, p);
+  return fp8 ? launch(widen_kernel<__half, true>, grid, kThreads, 0, stream, p)
+             : launch(widen_kernel<__half, false>, grid, kThreads, 0, stream, p);
+}
+
+}  // namespace rl::cuda

@@ -1,0 +1,178 @@
+// linear: a stream over the weights for few tokens, cuBLASLt for many, our tiles where there is none or none that fits,
+// and a plain kernel for everything else. W8A8 products quantise their input into the workspace first.
+
+#include "base/checked.h"
+#include "cuda/host/cublaslt.h"
+#include "cuda/host/cuda_device.h"
+#include "cuda/host/error.h"
+#include "cuda/kernels/linear/linear.h"
+#include "cuda/variants.h"
+
+namespace rl::cuda {
+namespace {
+
+using ops::LinearArgs;
+
+constexpr ops::Facts kOwn{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = true};
+constexpr ops::Facts kLibrary{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = false};
+
+bool blocked(const LinearArgs& args) { return args.weight.format == quant::Format::fp8_block; }
+bool weight_only(const LinearArgs& args) {
+  return args.weight.format == quant::Format::int8_wo || args.weight.format == quant::Format::fp8_wo;
+}
+DType weight_type(const LinearArgs& args) { return quant::element_type(args.weight.format); }
+// Of x as the product reads it.
+DType input_type(const LinearArgs& args) {
+  return quant::quantizes_input(args.weight.format) ? weight_type(args) : args.x.dtype;
+}
+bool is_16_bit(DType type) { return type == DType::bf16 || type == DType::f16; }
+
+// What W8A8 needs beside the product: codes and scales of x.
+Bytes codes_bytes(const LinearArgs& args) { return {round_up(args.x.shape[0] * args.weight.cols, kAlignment)}; }
+Bytes quantized_bytes(const LinearArgs& args) {
+  if (!quant::quantizes_input(args.weight.format)) return {};
+  const std::int64_t scales = blocked(args) ? blocks_of(static_cast<int>(args.weight.cols)) : 1;
+  return codes_bytes(args) + Bytes{round_up(args.x.shape[0] * scales * 4, kAlignment)};
+}
+
+LinearParams plain_params(const LinearArgs& args) {
+  return {.x = args.x.data,
+          .weight = args.weight.data,
+          .x_scale = nullptr,
+          .w_scale = args.weight.scales,
+          .blocked = blocked(args),
+          .bias = args.bias ? args.bias.as<const float>() : nullptr,
+          .out = args.out.data,
+          .x_type = args.x.dtype,
+          .weight_type = weight_type(args),
+          .out_type = args.out.dtype,
+          .accumulate = args.accumulate,
+          .tokens = static_cast<int>(args.x.shape[0]),
+          .rows = static_cast<int>(args.weight.rows),
+          .cols = static_cast<int>(args.weight.cols),
+          .x_stride = args.x.strides[0]};
+}
+
+// The product's parameters; where the format asks for it, x is quantised into the workspace.
+Result<LinearParams> prepare(const LinearArgs& args, void* workspace, Stream& stream) {
+  LinearParams params = plain_params(args);
+  if (!quant::quantizes_input(args.weight.format)) return params;
+  auto* const scales = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + codes_bytes(args).count);
+  RL_TRY(check(quantize_rows({.x = args.x.data,
+                              .q = workspace,
+                              .scale = scales,
+                              .x_type = args.x.dtype,
+                              .q_type = weight_type(args),
+                              .blocked = blocked(args),
+                              .tokens = params.tokens,
+                              .cols = params.cols,
+                              .x_stride = params.x_stride},
+                             handle_of(stream)),
+               "quantize_rows"));
+  params.x = workspace;
+  params.x_scale = scales;
+  params.x_type = weight_type(args);
+  params.x_stride = params.cols;
+  return params;
+}
+
+Status supports_rows(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(need_cuda(arch));
+  RL_TRY(need(args.weight.layout == quant::Layout::row_major, "reads row-major weights"));
+  return need(args.weight.rows <= INT32_MAX && args.weight.cols <= INT32_MAX && args.x.shape[0] <= INT32_MAX,
+              "counts rows, columns and tokens in 32 bits");
+}
+
+// Rows of W and of x as the product reads it begin at multiples of 16 bytes.
+Status supports_vectors(const LinearArgs& args) {
+  RL_TRY(need(args.weight.cols * size_of(weight_type(args)) % 16 == 0, "reads rows of W in 16-byte pieces"));
+  if (quant::quantizes_input(args.weight.format)) return ok();
+  return need(
+      reinterpret_cast<std::uintptr_t>(args.x.data) % 16 == 0 && args.x.strides[0] * size_of(args.x.dtype) % 16 == 0,
+      "reads rows of x in 16-byte pieces");
+}
+
+Status supports_skinny(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(need(args.x.shape[0] <= kSkinnyTokens, "takes at most 16 tokens"));
+  RL_TRY(supports_vectors(args));
+  const DType x = input_type(args), w = weight_type(args);
+  return need(x == w ? x != DType::f32 : weight_only(args) && is_16_bit(x), "x has the type of W, or 16 bits beside 8");
+}
+Status launch_skinny(const LinearArgs& args, void* workspace, Stream& stream) {
+  RL_ASSIGN(const LinearParams params, prepare(args, workspace, stream));
+  return check(linear_skinny(params, handle_of(stream)), "linear_skinny");
+}
+
+Status supports_cublaslt(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(supports_vectors(args));
+  RL_TRY(need(is_16_bit(weight_type(args)) && args.x.dtype == weight_type(args), "16-bit numbers of one type"));
+  RL_TRY(need(args.out.dtype == args.x.dtype || args.out.dtype == DType::f32, "out has the type of x, or f32"));
+  RL_TRY(need(!args.bias, "has no bias in f32"));
+  return cublaslt_there();
+}
+Bytes cublaslt_workspace(const LinearArgs&) { return kGemmWorkspace; }
+Status launch_cublaslt(const LinearArgs& args, void* workspace, Stream& stream) {
+  return multiply({.x = args.x.data,
+                   .w = args.weight.data,
+                   .out = args.out.data,
+                   .type = args.x.dtype,
+                   .out_type = args.out.dtype,
+                   .tokens = args.x.shape[0],
+                   .rows = args.weight.rows,
+                   .cols = args.weight.cols,
+                   .x_stride = args.x.strides[0],
+                   .w_stride = args.weight.cols,
+                   .out_stride = args.weight.rows,
+                   .accumulate = args.accumulate},
+                  workspace, handle_of(stream));
+}
+
+// Weight-only codes are widened into the workspace; their scales are the product's.
+Bytes widened_bytes(const LinearArgs& args) {
+  return weight_only(args) ? Bytes{round_up(args.weight.rows * args.weight.cols * 2, kAlignment)} : Bytes{};
+}
+Status supports_tiled(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(supports_vectors(args));
+  const DType x = input_type(args), w = weight_type(args);
+  RL_TRY(
+      need(x == w ? x != DType::f32 : weight_only(args) && is_16_bit(x), "x has the type of W, or 16 bits beside 8"));
+  return need(x != DType::f8_e4m3 || arch.version >= 89, "e4m3 needs compute capability 8.9");
+}
+Bytes tiled_workspace(const LinearArgs& args) { return quantized_bytes(args) + widened_bytes(args); }
+Status launch_tiled(const LinearArgs& args, void* workspace, Stream& stream) {
+  RL_ASSIGN(LinearParams params, prepare(args, workspace, stream));
+  if (weight_only(args)) {
+    RL_TRY(check(widen({.codes = args.weight.data,
+                        .out = workspace,
+                        .type = params.weight_type,
+                        .out_type = params.x_type,
+                        .n = args.weight.rows * args.weight.cols},
+                       handle_of(stream)),
+                 "widen"));
+    params.weight = workspace;
+    params.weight_type = params.x_type;
+  }
+  if (params.x_type == DType::f8_e4m3) return check(linear_tiled_fp8(params, handle_of(stream)), "linear_tiled_fp8");
+  return check(linear_tiled(params, handle_of(stream)), "linear_tiled");
+}
+
+Status launch_simple(const LinearArgs& args, void* workspace, Stream& stream) {
+  RL_ASSIGN(const LinearParams params, prepare(args, workspace, stream));
+  return check(linear_simple(params, handle_of(stream)), "linear_simple");
+}
+
+constexpr ops::Variant<LinearArgs> kVariants[] = {
+    {"linear/cuda.skinny", kOwn, supports_skinny, quantized_bytes, launch_skinny},
+    {"linear/cuda.cublaslt", kLibrary, supports_cublaslt, cublaslt_workspace, launch_cublaslt},
+    {"linear/cuda.tiled", kOwn, supports_tiled, tiled_workspace, launch_tiled},
+    {"linear/cuda.simple", kOwn, supports_rows, quantized_bytes, launch_simple},
+};
+
+}  // namespace
+
+std::span<const ops::Variant<LinearArgs>> linear_variants() { return kVariants; }
+
+}  // namespace rl::cuda
