@@ -100,16 +100,27 @@ std::string path_text(const std::vector<std::string>& path) {
   return text;
 }
 
-// The ceiling of the arithmetic that a format's products run on: 16-bit floats other than bf16 are widened.
-const char* matrix_rate_of(const engine::NumberFormat& format) {
+// The ceilings of the arithmetic that a format's products may run on, the one that fits best first: a backend has those
+// of the instructions it has.
+std::vector<const char*> matrix_rates_of(const engine::NumberFormat& format) {
   switch (format.weights.layers) {
     case quant::Format::bf16:
-      return "matrix_rate_bf16";
+      return {"matrix_rate_bf16"};
+    case quant::Format::f16:
+      return {"matrix_rate_f16", "matrix_rate_f32"};
     case quant::Format::int8:
-      return "matrix_rate_int8";
-    default:
-      return "matrix_rate_f32";
+      return {"matrix_rate_int8"};
+    case quant::Format::fp8:
+    case quant::Format::fp8_tensor:
+    case quant::Format::fp8_block:
+      return {"matrix_rate_fp8", "matrix_rate_f32"};
+    case quant::Format::int8_wo:
+    case quant::Format::fp8_wo:
+      return {"matrix_rate_bf16"};
+    case quant::Format::f32:
+      break;
   }
+  return {"matrix_rate_f32"};
 }
 
 }  // namespace
@@ -166,7 +177,12 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     BenchRow row{.test = fmt::format("pp{}", n), .n_prompt = n};
     RL_ASSIGN(row.rate, lab::measure_prefill(*engine, n, plan));
     row.achieved = row.rate.value * lab::prefill_flops(source.config, n) / static_cast<double>(n);
-    if (const auto peak = take(open.backend, matrix_rate_of(format))) row.share = row.achieved / peak->value;
+    for (const char* rate : matrix_rates_of(format)) {
+      const auto peak = take(open.backend, rate);
+      if (!peak) continue;
+      row.share = row.achieved / peak->value;
+      break;
+    }
     row.path = path_text(engine->path());
     rows.push_back(std::move(row));
   }

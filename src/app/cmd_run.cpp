@@ -258,6 +258,10 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
   }
 
   record::Run run = new_run(options, source, entries, full);
+  if (const DeviceInfo& device = open.device->info(); device.arch.family == Arch::Family::cuda) {
+    run.environment.gpu = device.name;
+    run.environment.cuda = fmt::format("compute capability {}.{}", device.arch.version / 10, device.arch.version % 10);
+  }
   if (before) {
     RL_TRY(can_resume(*before, run));
     run = *std::move(before);

@@ -1,8 +1,15 @@
 #include "app/wiring.h"
 
+#include <charconv>
+
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/probes.h"
 #include "cpu/ref/ref.h"
+#ifdef REDLINE_CUDA
+#include "cuda/catalog.h"
+#include "cuda/host/cuda_device.h"
+#include "cuda/host/probes.h"
+#endif
 
 namespace rl::app {
 namespace {
@@ -13,14 +20,56 @@ std::string isa_of(const Arch& arch) {
   return arch.avx2 ? "avx2" : "no SIMD extension used";
 }
 
+#ifdef REDLINE_CUDA
+constexpr bool kCuda = true;
+
+Result<OpenBackend> open_cuda(int ordinal) {
+  OpenBackend open;
+  RL_ASSIGN(open.device, cuda::make_device(ordinal));
+  open.backend = {.name = "cuda", .device = open.device.get(), .catalog = cuda::catalog(), .probes = cuda::probes()};
+  return open;
+}
+
+std::string cuda_line() {
+  const auto cards = cuda::list_cards();
+  if (!cards) return cards.error().what;
+  std::string text;
+  for (const cuda::CardInfo& card : *cards)
+    text += fmt::format("{}cuda:{} {}, compute capability {}.{}", text.empty() ? "" : "; ", card.ordinal,
+                        card.device.name, card.device.arch.version / 10, card.device.arch.version % 10);
+  return text;
+}
+#else
+constexpr bool kCuda = false;
+
+Result<OpenBackend> open_cuda(int) {
+  return Error{.kind = ErrorKind::unsupported,
+               .what = "this program was built without CUDA",
+               .rule = "cuda.not_built",
+               .hint = "build it with `make cuda`"};
+}
+std::string cuda_line() { return "not built in"; }
+#endif
+
 }  // namespace
 
 Result<OpenBackend> open_backend(const DeviceOptions& options) {
-  if (options.device != "auto" && options.device != "cpu")
+  // "cuda" is the first card, "cuda:1" the second; "auto" is the first card if there is one that can be used.
+  const std::string& device = options.device;
+  if (device == "cuda" || device.starts_with("cuda:")) {
+    int ordinal = 0;
+    const char *const first = device.data() + std::min<std::size_t>(5, device.size()), *const end = device.data() +
+                                                                                                    device.size();
+    if (first != end && std::from_chars(first, end, ordinal).ptr != end) ordinal = -1;
+    return open_cuda(ordinal);
+  }
+  if (device == "auto" && kCuda && options.threads == 0 && options.isa.empty())
+    if (auto open = open_cuda(0)) return open;
+  if (device != "auto" && device != "cpu")
     return Error{.kind = ErrorKind::usage,
-                 .what = "no device '" + options.device + "' in this program",
-                 .expected = "auto or cpu",
-                 .hint = options.device == "cuda" ? "this program was built without CUDA: see redline doctor" : ""};
+                 .what = "no device '" + device + "'",
+                 .field = "--device",
+                 .expected = "auto, cpu, cuda or cuda:N"};
   if (options.threads < 0 || options.threads > 1024)
     return Error{.kind = ErrorKind::usage,
                  .what = "threads out of range",
@@ -46,9 +95,12 @@ const ops::Oracle& oracle() {
 }
 
 std::string backends_line() {
-  return fmt::format("backends: cpu ({}); cuda: not built yet", isa_of(cpu::detect_arch()));
+  return fmt::format("backends: cpu ({}); cuda: {}", isa_of(cpu::detect_arch()), cuda_line());
 }
 
-std::vector<std::string> backend_names() { return {"cpu"}; }
+std::vector<std::string> backend_names() {
+  if (kCuda) return {"cpu", "cuda"};
+  return {"cpu"};
+}
 
 }  // namespace rl::app

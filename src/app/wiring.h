@@ -12,7 +12,7 @@
 namespace rl::app {
 
 struct DeviceOptions {
-  std::string device = "auto";  // "auto" (the best there is) or "cpu"
+  std::string device = "auto";  // "auto" (the best there is), "cpu", "cuda" or "cuda:N"
   int threads = 0;              // of the CPU; 0: one per core
   std::string isa;              // highest instruction set to use; empty: all
 };

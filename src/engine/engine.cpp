@@ -81,6 +81,8 @@ struct Engine::Impl {
   PlanCache plans{kPlans};
   std::set<std::string> path;
   bool batch_invariant = true, emulated = false;
+  bool capture = false;       // steps that come again
+  std::int64_t captured = 0;  // so far
 
   Impl(const model::ModelConfig& c, Setup s, Binder b)
       : config(c),
@@ -103,12 +105,13 @@ struct Engine::Impl {
   void use(std::shared_ptr<const model::ModelWeights> loaded);
   Status make_rope_tables(MemoryResource& resource);
   Status check_ids(std::span<const TokenId> ids) const;
-  Result<const StepPlan*> plan_for(const StepBucket& step);
+  Result<StepPlan*> plan_for(const StepBucket& step);
   Status run(std::span<const Chunk> chunks, const StepBucket& step);
 };
 
 Status Engine::Impl::allocate(Device& device, MemoryResource& resource) {
   const StepLimits& limits = setup.limits;
+  capture = setup.options.graphs && device.can_capture();
   const auto take = [&](const char* line) { return Buffer::make(resource, setup.plan.of(line)); };
   RL_ASSIGN(stream, device.make_stream());
   RL_ASSIGN(activations, take("activations"));
@@ -174,9 +177,9 @@ StepBucket Engine::Impl::bucket_for(const StepBucket& step) const {
       step, {.tokens = limits.tokens, .seqs = limits.seqs, .max_q = limits.tokens, .head_rows = limits.head_rows});
 }
 
-Result<const StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
+Result<StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
   const StepBucket bucket = bucket_for(step);
-  if (const StepPlan* plan = plans.find(bucket)) return plan;
+  if (StepPlan* plan = plans.find(bucket)) return plan;
   RL_ASSIGN(StepPlan plan, binder.bind(forward, bucket, memory));
   for (std::string& line : plan.path()) path.insert(std::move(line));
   batch_invariant = batch_invariant && plan.batch_invariant();
@@ -184,9 +187,14 @@ Result<const StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
 }
 
 Status Engine::Impl::run(std::span<const Chunk> chunks, const StepBucket& step) {
-  RL_ASSIGN(const StepPlan* plan, plan_for(step));
+  RL_ASSIGN(StepPlan * plan, plan_for(step));
   inputs.write(chunks, plan->bucket);
   RL_TRY(inputs.copy_to_device(*stream));
+  // A shape that comes again is worth a capture.
+  if (capture && plan->runs++ == 1 && plan->graph_safe()) {
+    RL_TRY(plan->capture(*stream));
+    ++captured;
+  }
   return plan->run(*stream);
 }
 
@@ -196,7 +204,9 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine::Impl>> Engine::Impl::make(const model::ModelConfig& config, const ops::Backend& backend,
                                                          const EngineOptions& options, bool weights_are_there) {
   RL_CHECK(backend.device != nullptr);
-  RL_ASSIGN(const EngineOptions complete, complete_options(options, config));
+  EngineOptions wanted = options;
+  if (!wanted.buckets && wanted.graphs && backend.device->can_capture()) wanted.buckets = &capture_buckets();
+  RL_ASSIGN(const EngineOptions complete, complete_options(wanted, config));
   RL_ASSIGN(Binder binder,
             Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
                          step_limits(complete, config), complete.force));
@@ -225,8 +235,12 @@ Result<std::unique_ptr<Engine>> Engine::make(const model::ModelSource& source, c
   const Setup& setup = impl->setup;
   if (Status allocated = impl->allocate(*backend.device, memory); !allocated)
     return impl->explained(std::move(allocated).error());
-  auto weights = model::load_weights(
-      source, {.format = setup.format, .layout = setup.layout, .progress = setup.options.load_progress}, memory);
+  auto weights = model::load_weights(source,
+                                     {.format = setup.format,
+                                      .layout = setup.layout,
+                                      .device = backend.device,
+                                      .progress = setup.options.load_progress},
+                                     memory);
   if (!weights) return impl->explained(std::move(weights).error());
   impl->use(std::make_shared<const model::ModelWeights>(std::move(*weights)));
   RL_TRY(impl->look_at_variants());
@@ -360,6 +374,7 @@ Bytes Engine::kv_bytes_per_token() const {
 }
 std::vector<std::string> Engine::path() const { return {impl_->path.begin(), impl_->path.end()}; }
 bool Engine::batch_invariant() const { return impl_->batch_invariant; }
+std::int64_t Engine::captured_steps() const { return impl_->captured; }
 std::int64_t Engine::preemptions() const { return impl_->scheduler.preemptions(); }
 std::int64_t Engine::reused_tokens() const { return impl_->scheduler.reused_tokens(); }
 

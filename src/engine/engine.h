@@ -45,10 +45,11 @@ struct EngineOptions {
   std::int64_t max_seqs = 16;                 // sequences in one step
   std::int64_t step_tokens = 512;  // tokens in one step, at least max_seqs; longer prompts are prefilled in chunks
   Bytes kv_memory{0};        // for KV pages; 0: enough for max_seqs x max_context, at most half of what is available
+  bool graphs = true;        // steps of a shape that comes again are captured, where the device can
   bool prefix_reuse = true;  // requests with equal leading tokens share their cache; a measurement turns it off
   std::map<std::string, std::string> force;  // op -> variant name; "attention" -> "attention/cpu.flash"
   std::function<void(Bytes done, Bytes all)> load_progress;
-  const BucketPolicy* buckets = nullptr;  // null: exact_buckets()
+  const BucketPolicy* buckets = nullptr;  // null: capture_buckets() with graphs, else exact_buckets()
 };
 
 // Not thread-safe: one thread submits, cancels and steps.
@@ -99,8 +100,9 @@ class Engine {
   std::vector<std::string> path() const;
   // Whether every variant of the plans bound so far gives a row the same bits whatever the batch holds.
   bool batch_invariant() const;
-  std::int64_t preemptions() const;    // so far: sequences that gave up their pages and were computed again
-  std::int64_t reused_tokens() const;  // so far: tokens of prompts that were found in the cache instead of computed
+  std::int64_t captured_steps() const;  // so far: shapes of steps that run as one launch
+  std::int64_t preemptions() const;     // so far: sequences that gave up their pages and were computed again
+  std::int64_t reused_tokens() const;   // so far: tokens of prompts that were found in the cache instead of computed
 
  private:
   struct Impl;

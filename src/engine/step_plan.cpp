@@ -3,6 +3,8 @@
 #include <bit>
 #include <set>
 
+#include "base/checked.h"
+
 namespace rl::engine {
 namespace {
 
@@ -27,6 +29,22 @@ class PowerOfTwoBuckets final : public BucketPolicy {
   bool pads() const override { return true; }
 };
 
+class CaptureBuckets final : public BucketPolicy {
+ public:
+  StepBucket bucket_for(const StepBucket& step, const StepBucket& limits) const override {
+    StepBucket bucket = power_of_two_buckets().bucket_for(step, limits);
+    const auto up = [](std::int64_t n, std::int64_t limit) { return std::min(ceil_div(n, kStep) * kStep, limit); };
+    if (step.tokens > kStep) bucket.tokens = up(step.tokens, limits.tokens);
+    if (step.max_q > kStep) bucket.max_q = up(step.max_q, bucket.tokens);
+    if (step.head_rows > kStep) bucket.head_rows = up(step.head_rows, step.sample ? limits.seqs : limits.head_rows);
+    return bucket;
+  }
+  bool pads() const override { return true; }
+
+ private:
+  static constexpr std::int64_t kStep = 64;
+};
+
 }  // namespace
 
 StepBucket step_shape(std::int64_t tokens, std::int64_t seqs, std::int64_t head_rows, bool sample) {
@@ -43,6 +61,11 @@ const BucketPolicy& power_of_two_buckets() {
   return instance;
 }
 
+const BucketPolicy& capture_buckets() {
+  static const CaptureBuckets instance;
+  return instance;
+}
+
 const char* BoundOp::variant_name() const {
   return std::visit([](const auto& bound) { return bound.variant->name; }, op);
 }
@@ -56,7 +79,23 @@ Status BoundOp::launch(Stream& stream) const {
 }
 
 Status StepPlan::run(Stream& stream) const {
+  if (captured) return stream.replay(*captured);
   for (const BoundOp& op : ops) RL_TRY(op.launch(stream));
+  return ok();
+}
+
+bool StepPlan::graph_safe() const {
+  return std::all_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().graph_safe; });
+}
+
+Status StepPlan::capture(Stream& stream) {
+  captured = nullptr;
+  RL_TRY(stream.begin_capture());
+  const Status recorded = run(stream);
+  auto made = stream.end_capture();
+  if (!recorded) return recorded;
+  if (!made) return std::move(made).error();
+  captured = std::move(*made);
   return ok();
 }
 
@@ -80,7 +119,7 @@ bool StepPlan::batch_invariant() const {
   return std::all_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().batch_invariant; });
 }
 
-const StepPlan* PlanCache::find(const StepBucket& bucket) {
+StepPlan* PlanCache::find(const StepBucket& bucket) {
   for (Entry& entry : entries_)
     if (entry.plan->bucket == bucket) {
       entry.used = ++clock_;
@@ -89,7 +128,7 @@ const StepPlan* PlanCache::find(const StepBucket& bucket) {
   return nullptr;
 }
 
-const StepPlan* PlanCache::insert(StepPlan plan) {
+StepPlan* PlanCache::insert(StepPlan plan) {
   auto owned = std::make_unique<StepPlan>(std::move(plan));
   if (entries_.size() < capacity_) {
     entries_.push_back({.used = ++clock_, .plan = std::move(owned)});

@@ -38,6 +38,8 @@ class BucketPolicy {
 const BucketPolicy& exact_buckets();
 // Tokens, sequences and head rows each rounded up to a power of two.
 const BucketPolicy& power_of_two_buckets();
+// The same, but steps of more than 64 tokens to multiples of 64: a captured plan for each, at little cost in padding.
+const BucketPolicy& capture_buckets();
 
 template <class Args>
 struct BoundVariant {
@@ -63,8 +65,16 @@ struct BoundOp {
 struct StepPlan {
   StepBucket bucket;
   std::vector<BoundOp> ops;
+  std::unique_ptr<CapturedStep> captured;  // the ops as one launch, once it was made
+  std::int64_t runs = 0;
 
+  // Captured where that was done, else op by op.
   Status run(Stream& stream) const;
+  // Whether every op may be captured.
+  bool graph_safe() const;
+  // Records the ops. They must have run once before: what a first launch loads or asks is no part of a capture. Errors:
+  // the device's.
+  Status capture(Stream& stream);
   Bytes workspace() const;                // the most an op needs
   std::vector<std::string> path() const;  // "site: variant", each once, sorted
   bool batch_invariant() const;           // every op's variant is
@@ -75,9 +85,9 @@ struct StepPlan {
 class PlanCache {
  public:
   explicit PlanCache(std::size_t capacity) : capacity_(capacity) {}
-  const StepPlan* find(const StepBucket& bucket);
+  StepPlan* find(const StepBucket& bucket);
   // Adds a plan, dropping the one unused for longest if full. The pointer holds until the next insert.
-  const StepPlan* insert(StepPlan plan);
+  StepPlan* insert(StepPlan plan);
   std::size_t size() const { return entries_.size(); }
 
  private:

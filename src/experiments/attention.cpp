@@ -174,7 +174,7 @@ class AttentionExperiment final : public lab::Experiment {
     record::Row row{.axes = point.values(), .path = {run.variant()}};
     row.axes.insert(row.axes.begin(), {"variant", variant});
     row.metrics.push_back(time);
-    const double flops = ops::flops(inputs.args());
+    const double flops = ops::flops(inputs.host_args());
     row.metrics.push_back(measure::rate_of(time, "arithmetic_rate", "FLOP/s", flops));
     if (const auto peak = context.ceiling("matrix_rate_bf16"))
       row.metrics.push_back(measure::rate_of(time, "share_of_matrix_rate", "1", flops / peak->value));

@@ -29,12 +29,20 @@ std::vector<num::bf16> normal_bf16(std::int64_t n, std::uint64_t seed, std::uint
   return values;
 }
 
+// Numbers on the device, and a copy the host keeps.
+struct Both {
+  Buffer there, here;
+};
+
 template <class T>
-Result<Buffer> upload(lab::Context& context, Stream& stream, const std::vector<T>& values) {
+Result<Both> upload(lab::Context& context, Stream& stream, const std::vector<T>& values) {
   const Bytes bytes{static_cast<std::int64_t>(values.size() * sizeof(T))};
-  RL_ASSIGN(Buffer buffer, Buffer::make(context.memory, bytes));
-  RL_TRY(stream.copy_to_device(buffer.data(), values.data(), bytes));
-  return buffer;
+  Both both;
+  RL_ASSIGN(both.there, Buffer::make(context.memory, bytes));
+  RL_ASSIGN(both.here, Buffer::make(host_memory(), bytes));
+  std::memcpy(both.here.data(), values.data(), values.size() * sizeof(T));
+  RL_TRY(stream.copy_to_device(both.there.data(), both.here.data(), bytes));
+  return both;
 }
 
 }  // namespace
@@ -47,11 +55,13 @@ Result<AttentionCase> AttentionCase::make(lab::Context& context, const Attention
   const std::int64_t kv_elements = shape.batch * pages * ops::kPageTokens * shape.heads * shape.head_dim;
 
   AttentionCase made;
-  RL_ASSIGN(Buffer q, upload(context, *stream, normal_bf16(q_elements, context.seed, 0)));
-  RL_ASSIGN(Buffer k, upload(context, *stream, normal_bf16(kv_elements, context.seed, 1)));
-  RL_ASSIGN(Buffer v, upload(context, *stream, normal_bf16(kv_elements, context.seed, 2)));
-  RL_ASSIGN(Buffer out, Buffer::make(context.memory, {q_elements * 2}));
-  made.bytes_ = q.size() + k.size() + v.size() + out.size();
+  RL_ASSIGN(Both q, upload(context, *stream, normal_bf16(q_elements, context.seed, 0)));
+  RL_ASSIGN(Both k, upload(context, *stream, normal_bf16(kv_elements, context.seed, 1)));
+  RL_ASSIGN(Both v, upload(context, *stream, normal_bf16(kv_elements, context.seed, 2)));
+  Both out;
+  RL_ASSIGN(out.there, Buffer::make(context.memory, {q_elements * 2}));
+  RL_ASSIGN(out.here, Buffer::make(host_memory(), {q_elements * 2}));
+  made.bytes_ = q.there.size() + k.there.size() + v.there.size() + out.there.size();
 
   std::vector<std::int32_t> page_table, kv_len, cu_q{0};
   for (std::int64_t s = 0; s < shape.batch; ++s) {
@@ -59,25 +69,34 @@ Result<AttentionCase> AttentionCase::make(lab::Context& context, const Attention
     kv_len.push_back(static_cast<std::int32_t>(shape.seq));
     cu_q.push_back(static_cast<std::int32_t>((s + 1) * shape.seq));
   }
-  RL_ASSIGN(Buffer table, upload(context, *stream, page_table));
-  RL_ASSIGN(Buffer lengths, upload(context, *stream, kv_len));
-  RL_ASSIGN(Buffer offsets, upload(context, *stream, cu_q));
+  RL_ASSIGN(Both table, upload(context, *stream, page_table));
+  RL_ASSIGN(Both lengths, upload(context, *stream, kv_len));
+  RL_ASSIGN(Both offsets, upload(context, *stream, cu_q));
+  RL_TRY(stream->synchronize());
 
-  made.args_ = {
-      .q = tensor(q.data(), DType::bf16, {tokens, shape.heads, shape.head_dim}),
-      .kv = {.k = tensor(k.data(), DType::bf16, {shape.batch * pages, shape.heads, ops::kPageTokens, shape.head_dim}),
-             .v = tensor(v.data(), DType::bf16, {shape.batch * pages, shape.heads, ops::kPageTokens, shape.head_dim})},
-      .index = {.page_table = tensor(table.data(), DType::i32, {shape.batch, pages}),
-                .kv_len = tensor(lengths.data(), DType::i32, {shape.batch}),
-                .cu_q = tensor(offsets.data(), DType::i32, {shape.batch + 1})},
-      .causal = shape.causal,
-      .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim))),
-      .max_kv = shape.seq,
-      .max_q = shape.seq,
-      .out = tensor(out.data(), DType::bf16, {tokens, shape.heads, shape.head_dim})};
+  const auto args_over = [&](Buffer Both::*side) -> ops::AttentionArgs {
+    return {.q = tensor((q.*side).data(), DType::bf16, {tokens, shape.heads, shape.head_dim}),
+            .kv = {.k = tensor((k.*side).data(), DType::bf16,
+                               {shape.batch * pages, shape.heads, ops::kPageTokens, shape.head_dim}),
+                   .v = tensor((v.*side).data(), DType::bf16,
+                               {shape.batch * pages, shape.heads, ops::kPageTokens, shape.head_dim})},
+            .index = {.page_table = tensor((table.*side).data(), DType::i32, {shape.batch, pages}),
+                      .kv_len = tensor((lengths.*side).data(), DType::i32, {shape.batch}),
+                      .cu_q = tensor((offsets.*side).data(), DType::i32, {shape.batch + 1})},
+            .causal = shape.causal,
+            .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim))),
+            .max_kv = shape.seq,
+            .max_q = shape.seq,
+            .out = tensor((out.*side).data(), DType::bf16, {tokens, shape.heads, shape.head_dim})};
+  };
+  made.args_ = args_over(&Both::there);
+  made.host_args_ = args_over(&Both::here);
   made.tokens_to_check_ = edge_tokens(shape);
   RL_TRY(ops::validate(made.args_));
-  for (Buffer* buffer : {&q, &k, &v, &out, &table, &lengths, &offsets}) made.buffers_.push_back(std::move(*buffer));
+  for (Both* both : {&q, &k, &v, &out, &table, &lengths, &offsets}) {
+    made.buffers_.push_back(std::move(both->there));
+    made.host_buffers_.push_back(std::move(both->here));
+  }
   return made;
 }
 
@@ -108,7 +127,10 @@ Status AttentionRun::check(lab::Context& context) {
   const std::vector<std::uint16_t> nan(static_cast<std::size_t>(out.elements()), 0x7fc0);
   RL_TRY(stream_->copy_to_device(out.data, nan.data(), {out.elements() * 2}));
   RL_TRY(run());
-  const ops::Comparison comparison = context.oracle.check_attention(inputs_->args(), inputs_->tokens_to_check());
+  const ops::AttentionArgs& here = inputs_->host_args();
+  RL_TRY(stream_->copy_to_host(here.out.data, out.data, {out.elements() * 2}));
+  RL_TRY(stream_->synchronize());
+  const ops::Comparison comparison = context.oracle.check_attention(here, inputs_->tokens_to_check());
   checked_ = fmt::format("{}: {} tokens against the oracle, relative error {:.1e}", variant_->name,
                          inputs_->tokens_to_check().size(), comparison.relative_error);
   if (comparison.passed) return ok();

@@ -19,12 +19,14 @@ class AttentionCase {
  public:
   static Result<AttentionCase> make(lab::Context& context, const AttentionShape& shape);
   const ops::AttentionArgs& args() const { return args_; }
+  // The same over the host's copies of the inputs and of an output: for the oracle, and for counting.
+  const ops::AttentionArgs& host_args() const { return host_args_; }
   Bytes bytes() const { return bytes_; }  // of Q, K, V and O
   const std::vector<std::int64_t>& tokens_to_check() const { return tokens_to_check_; }
 
  private:
-  std::vector<Buffer> buffers_;
-  ops::AttentionArgs args_;
+  std::vector<Buffer> buffers_, host_buffers_;
+  ops::AttentionArgs args_, host_args_;
   Bytes bytes_;
   std::vector<std::int64_t> tokens_to_check_;
 };

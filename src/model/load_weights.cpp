@@ -66,16 +66,29 @@ class Loader {
 
   Result<ModelWeights> load() {
     RL_TRY(plan());
+    if (far()) {
+      const std::size_t n = std::max<std::size_t>(workers(), 1);
+      for (std::size_t i = 0; i < n; ++i) {
+        RL_ASSIGN(std::unique_ptr<Stream> stream, options_.device->make_stream());
+        RL_ASSIGN(Buffer pinned, Buffer::make(options_.device->pinned_memory(), {largest_piece_}));
+        lanes_.push_back({std::move(stream), std::move(pinned)});
+      }
+    }
     for (const Piece& piece : pieces_)
       if (piece.to && quant::scales_span_rows(piece.to->format)) spanning_.insert(piece.to);
     if (!spanning_.empty()) {
-      for (const quant::PackedWeight* weight : spanning_) quant::begin_scales(*weight);
+      for (const quant::PackedWeight* weight : spanning_) quant::begin_scales(near(*weight));
       observing_ = true;
       RL_TRY(run());
-      for (const quant::PackedWeight* weight : spanning_) quant::finish_scales(*weight);
+      for (const quant::PackedWeight* weight : spanning_) quant::finish_scales(near(*weight));
       observing_ = false;
     }
     RL_TRY(run());
+    if (far()) {
+      for (const auto& [to, values] : shadows_)
+        RL_TRY(lanes_.front().stream->copy_to_device(to, values.data(), {std::ssize(values) * 4}));
+      RL_TRY(lanes_.front().stream->synchronize());
+    }
     for (std::size_t i = 0; i < names_.size(); ++i)
       if (not_finite_[i] > 0)
         weights_.warnings.push_back(
@@ -123,6 +136,16 @@ class Loader {
     return ok();
   }
 
+  // Whether the host cannot write the memory: rows are packed in pinned memory then and copied, and what is small
+  // (scales, vectors) lies in shadows_ until all of it is known.
+  bool far() const { return options_.device != nullptr && !options_.device->host_reads_memory(); }
+  std::vector<float>& shadow(float* device) { return shadows_.at(device); }
+  // The weight with scales that the host can reach.
+  quant::PackedWeight near(quant::PackedWeight weight) {
+    if (far() && weight.scales) weight.scales = shadow(weight.scales).data();
+    return weight;
+  }
+
   Result<void*> allocate(Bytes bytes) {
     RL_ASSIGN(Buffer buffer, Buffer::make(memory_, bytes));
     void* const data = buffer.data();
@@ -146,7 +169,12 @@ class Loader {
     if (size.scales.count > 0)
       weight.scales = reinterpret_cast<float*>(static_cast<std::byte*>(data) + size.data.count);
     if (embedding_bytes_.count == 0) embedding_bytes_ = size.data + size.scales;
-    quant::zero_padding(weight);
+    if (far()) {
+      RL_CHECK_MSG(size.padded_rows == rows && size.padded_cols == cols, "only row-major weights go to a device");
+      if (weight.scales) shadows_.emplace(weight.scales, std::vector<float>(size.scales.count / sizeof(float)));
+    } else {
+      quant::zero_padding(weight);
+    }
     std::int64_t to_row = 0;
     for (std::string& part : parts) {
       const WeightSource::Info& info = source_.weights->tensors().at(part);
@@ -154,6 +182,7 @@ class Loader {
       const std::int64_t step = std::max(kPanelRows, kPieceBytes / row_bytes / kPanelRows * kPanelRows);
       for (std::int64_t first = 0; first < info.shape[0]; first += step) {
         const std::int64_t n = std::min(step, info.shape[0] - first);
+        largest_piece_ = std::max(largest_piece_, n * cols * size_of(quant::element_type(format)));
         pieces_.push_back({.tensor = names_.size(),
                            .first = first,
                            .rows = n,
@@ -174,6 +203,7 @@ class Loader {
     RL_ASSIGN(void* const data, allocate({n * std::int64_t{sizeof(float)}}));
     result = tensor(data, DType::f32, {n});
     auto* floats = static_cast<float*>(data);
+    if (far()) floats = shadows_.emplace(floats, std::vector<float>(static_cast<std::size_t>(n))).first->second.data();
     for (std::string& part : parts) {
       const WeightSource::Info& info = source_.weights->tensors().at(part);
       pieces_.push_back({.tensor = names_.size(),
@@ -191,22 +221,26 @@ class Loader {
     next_ = 0;
     all_ = {};
     for (const Piece& piece : pieces_) all_ += Bytes{piece.bytes};
-    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-    const std::size_t wanted = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : cores;
     std::vector<std::jthread> helpers;
-    for (std::size_t i = 1; i < std::min(wanted, pieces_.size()); ++i) helpers.emplace_back([this] { work(); });
-    work();
+    for (std::size_t i = 1; i < workers(); ++i) helpers.emplace_back([this, i] { work(i); });
+    work(0);
     helpers.clear();
     if (error_) return *std::move(error_);
     return ok();
   }
 
-  void work() {
+  std::size_t workers() const {
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    const std::size_t wanted = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : cores;
+    return std::min(wanted, pieces_.size());
+  }
+
+  void work(std::size_t worker) {
     std::vector<std::byte> scratch;
     while (!stopped_) {
       const std::size_t next = next_.fetch_add(1);
       if (next >= pieces_.size()) return;
-      const Status done = place(pieces_[next], scratch);
+      const Status done = place(pieces_[next], worker, scratch);
       const std::lock_guard lock(mutex_);
       if (!done) {
         if (!error_) error_ = done.error();
@@ -219,21 +253,39 @@ class Loader {
     }
   }
 
-  Status place(const Piece& piece, std::vector<std::byte>& scratch) try {
+  Status place(const Piece& piece, std::size_t worker, std::vector<std::byte>& scratch) try {
     if (observing_ && !spanning_.contains(piece.to)) return ok();
     RL_ASSIGN(const TensorRef rows, source_.weights->rows(names_[piece.tensor], piece.first, piece.rows, scratch));
     if (observing_) {
-      quant::observe_rows(*piece.to, piece.to_row, rows);
+      quant::observe_rows(near(*piece.to), piece.to_row, rows);
       return ok();
     }
     if (!source_.synthetic) not_finite_[piece.tensor] += count_not_finite(rows);
-    if (piece.to)
-      quant::pack_rows(*piece.to, piece.to_row, rows);
-    else
+    if (!piece.to) {
       to_floats(rows, piece.floats);
+      return ok();
+    }
+    if (far()) return send(piece, lanes_[worker], rows);
+    quant::pack_rows(*piece.to, piece.to_row, rows);
     return ok();
   } catch (const std::bad_alloc&) {
     return Error{.kind = ErrorKind::out_of_memory, .what = "no memory to read weights", .field = names_[piece.tensor]};
+  }
+
+  struct Lane {
+    std::unique_ptr<Stream> stream;
+    Buffer pinned;  // one packed piece
+  };
+  // Packs the piece in pinned memory as rows to_row .. of a matrix that begins as far before it, and copies it.
+  Status send(const Piece& piece, Lane& lane, const TensorRef& rows) {
+    const std::int64_t row_bytes = piece.to->padded_cols * size_of(quant::element_type(piece.to->format));
+    const auto before = static_cast<std::uintptr_t>(piece.to_row * row_bytes);
+    quant::PackedWeight packed = near(*piece.to);
+    packed.data = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(lane.pinned.data()) - before);
+    quant::pack_rows(packed, piece.to_row, rows);
+    RL_TRY(lane.stream->copy_to_device(static_cast<std::byte*>(piece.to->data) + before, lane.pinned.data(),
+                                       {piece.rows * row_bytes}));
+    return lane.stream->synchronize();
   }
 
   const ModelSource& source_;
@@ -245,6 +297,9 @@ class Loader {
   std::vector<Piece> pieces_;
   std::set<const quant::PackedWeight*> spanning_;  // matrices whose scales need a look at all rows first
   bool observing_ = false;                         // this is the look
+  std::map<float*, std::vector<float>> shadows_;   // by their address on the device
+  std::vector<Lane> lanes_;                        // by worker
+  std::int64_t largest_piece_ = 1;                 // packed
   std::vector<std::atomic<std::int64_t>> not_finite_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<bool> stopped_ = false;

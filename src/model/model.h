@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
-#include "device/memory.h"
+#include "device/device.h"
 #include "model/config.h"
 #include "model/tokenizer.h"
 #include "quant/packed_weight.h"
@@ -100,6 +100,7 @@ struct LoadOptions {
   quant::ModelFormat format;
   quant::Layout layout = quant::Layout::row_major;
   int threads = 0;                                      // 0: one per core
+  Device* device = nullptr;                             // whose memory it is; null: the host's
   std::function<void(Bytes done, Bytes all)> progress;  // of stored bytes; from any thread, one at a time; may be empty
 };
 
@@ -109,7 +110,7 @@ struct LoadOptions {
 Result<std::vector<std::string>> check_weights(const ModelConfig& config, const WeightSource& weights,
                                                const std::string& name);
 
-// Packs the source's weights into host-visible memory, each into one allocation of its own. Prints nothing. Errors:
+// Packs the source's weights into memory of the host or of a device, each into one allocation of its own. Prints nothing. Errors:
 // those of check_weights, before anything is allocated; out_of_memory; io.
 Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory);
 

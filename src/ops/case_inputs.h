@@ -47,6 +47,8 @@ class CaseMemory {
                                      double deviation);
   Result<void*> bytes(Bytes size);
 
+  const std::vector<Buffer>& buffers() const { return buffers_; }
+
   // Errors: internal, which names the first output with a changed guard band and how far from it.
   Status check_guards() const;
 

@@ -59,14 +59,13 @@ std::vector<double> tolerance(const LinearArgs& args, const Values& values) {
 //   through
 //     p, out errs by at most sum p e |v| + |out| sum p e: score_terms times accumulation(head_dim) + 4 u.
 //   - the sums of p v and of p, each with a rescaling per key at worst (online softmax): twice accumulation(2 keys).
-//   - 16-bit kernels round p to bf16 before the product with v. These errors are independent, each at most u_bf16 p
-//   |v|:
-//     lambda u_bf16 sqrt(sum p^2 v^2) by Hoeffding's inequality, and never more than u_bf16 sum p |v|; likewise in the
-//     sum of p.
+//   - 16-bit kernels round p to the inputs' type before the product with v. These errors are independent, each at most
+//     u_q p |v|: lambda u_q sqrt(sum p^2 v^2) by Hoeffding's inequality, and never more than u_q sum p |v|; likewise in
+//     the sum of p.
 std::vector<double> tolerance(const AttentionArgs& args, const Values& values) {
   const double score = accumulation(args.q.shape[2]) + 4 * kUnit;
   const double sums = 2 * accumulation(2 * args.max_kv);
-  const double weights = args.q.dtype == DType::bf16 ? eps_of(DType::bf16) / 2 : 0;
+  const double weights = args.q.dtype == DType::f32 ? 0 : eps_of(args.q.dtype) / 2;
   return per_element(values, args.out.dtype, [&](std::size_t i) {
     const double most = values.abs_terms[i] + std::abs(values.value[i]);
     return score * values.score_terms[i] + sums * values.abs_terms[i] +

@@ -96,10 +96,11 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
   }
 }
 
+// g / (1 + exp(-g)), with the exponential of a number that is not positive: it cannot overflow.
 template <class T>
 __device__ inline T silu_times(T gate, T up) {
-  const float g = to_float(gate);
-  return from_float<T>(g / (1.0f + expf(-g)) * to_float(up));
+  const float g = to_float(gate), e = expf(-fabsf(g));
+  return from_float<T>((g < 0 ? g * e : g) / (1.0f + e) * to_float(up));
 }
 
 template <class T>

@@ -1,0 +1,321 @@
+#pragma once
+// One check for every variant of every op, on every backend: inputs of each case, the oracle's values, one launch with
+// poisoned workspace, then
+//   - each output element within its derived tolerance, and nothing written beside the outputs or where nothing belongs
+//   - deterministic variants: a second launch on equal inputs gives equal bits
+//   - batch-invariant variants: the first row alone gives the bits it had among the others
+// check_variant(variant, target, tags) runs all cases with one of the tags.
+
+#include "cpu/ref/ref.h"
+#include "ops/case_inputs.h"
+#include "ops/case_mirror.h"
+#include "ops/tolerance.h"
+#include "tensor/element.h"
+
+namespace rl::selftest {
+
+// Where variants run. `device` is null for those that compute at once, in the host's memory.
+struct Target {
+  Arch arch;
+  Stream& stream;
+  Device* device = nullptr;
+};
+
+// What a check found. A failure says case, types and what was wrong.
+struct Report {
+  int checked = 0;  // combinations of case and types that the variant supports
+  std::vector<std::string> failures;
+  std::string context;
+
+  void expect(bool holds, const std::string& what) {
+    if (!holds) failures.push_back(context + ": " + what);
+  }
+  template <class T>
+  void expect(const Result<T>& result) {
+    expect(result.has_value(), result ? "" : result.error().message());
+  }
+};
+
+namespace detail {
+
+// Launches with a workspace of exactly the stated size, full of NaN, between guards.
+template <class Args>
+Status launch(const ops::Variant<Args>& variant, const Args& args, const ops::CaseMemory& memory,
+              const Target& target) {
+  ops::CaseMemory scratch_memory;
+  const Bytes size = variant.workspace(args);
+  void* workspace = nullptr;
+  if (size.count > 0) {
+    RL_ASSIGN(const TensorRef scratch, scratch_memory.output(DType::u8, {size.count}));
+    workspace = scratch.data;
+  }
+  if (target.device == nullptr) {
+    RL_TRY(variant.launch(args, workspace, target.stream));
+    RL_TRY(target.stream.synchronize());
+    return scratch_memory.check_guards();
+  }
+  RL_ASSIGN(const ops::CaseMirror there, ops::CaseMirror::make(*target.device, target.stream, memory));
+  RL_ASSIGN(const ops::CaseMirror scratch, ops::CaseMirror::make(*target.device, target.stream, scratch_memory));
+  RL_TRY(variant.launch(there.there(args), scratch.moved(static_cast<std::byte*>(workspace)), target.stream));
+  RL_TRY(target.stream.synchronize());
+  RL_TRY(there.bring_back(target.stream));
+  RL_TRY(scratch.bring_back(target.stream));
+  return scratch_memory.check_guards();
+}
+
+inline bool same_bits(const TensorRef& a, const TensorRef& b, std::int64_t rows) {
+  const std::int64_t row = a.elements() / a.shape[0] * size_of(a.dtype);
+  return std::memcmp(a.data, b.data, static_cast<std::size_t>(rows * row)) == 0;
+}
+
+// The tensors an op writes.
+template <class Args>
+std::vector<TensorRef> outputs(const Args& args) {
+  return {args.out};
+}
+inline std::vector<TensorRef> outputs(const ops::RopeAppendArgs& args) {
+  return {args.qkv, args.cache.k, args.cache.v};
+}
+
+// Args cut down to their first row or sequence, and how many rows of the first output that is. No rows: cannot be cut.
+inline std::int64_t cut(ops::EmbedArgs& args) { return args.ids.shape[0] = args.out.shape[0] = 1; }
+inline std::int64_t cut(ops::LinearArgs& args) { return args.x.shape[0] = args.out.shape[0] = 1; }
+inline std::int64_t cut(ops::RmsNormArgs& args) {
+  return (args.rows ? args.rows : args.x).shape[0] = args.out.shape[0] = 1;
+}
+inline std::int64_t cut(ops::SiluMulArgs& args) { return args.gate_up.shape[0] = args.out.shape[0] = 1; }
+inline std::int64_t cut(ops::SampleArgs& args) { return args.logits.shape[0] = args.out.shape[0] = 1; }
+inline std::int64_t cut(ops::RopeAppendArgs& args) {
+  return args.qkv.shape[0] = args.positions.shape[0] = args.seq_of.shape[0] = 1;
+}
+inline std::int64_t cut(ops::AttentionArgs& args) {
+  args.index.page_table.shape[0] = args.index.kv_len.shape[0] = 1;
+  args.index.cu_q.shape[0] = 2;
+  const std::int64_t queries = args.index.cu_q.as<const std::int32_t>()[1];
+  args.max_q = queries;
+  return args.q.shape[0] = args.out.shape[0] = queries;
+}
+
+// What must hold after a launch beyond the values; the oracle's results were taken before it.
+inline void expect_values(Report& report, const ops::EmbedArgs& args, const ops::Values& ref) {
+  const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
+  report.expect(compared.passed, compared.message());
+}
+inline void expect_values(Report& report, const ops::RmsNormArgs& args, const ops::Values& ref) {
+  const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
+  report.expect(compared.passed, compared.message());
+}
+inline void expect_values(Report& report, const ops::SiluMulArgs& args, const ops::Values& ref) {
+  const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
+  report.expect(compared.passed, compared.message());
+}
+struct PartOfLinear {
+  ops::Subset subset;
+  ops::Values values;
+};
+inline void expect_values(Report& report, const ops::LinearArgs& args, const PartOfLinear& ref) {
+  const auto compared = ops::compare(args.out, ref.subset, ref.values.value, ops::tolerance(args, ref.values));
+  report.expect(compared.passed, compared.message());
+}
+struct PartOfAttention {
+  std::vector<std::int64_t> tokens;
+  ops::Values values;
+};
+inline void expect_values(Report& report, const ops::AttentionArgs& args, const PartOfAttention& ref) {
+  const auto compared =
+      ops::compare(args.out, {.rows = ref.tokens}, ref.values.value, ops::tolerance(args, ref.values));
+  report.expect(compared.passed, compared.message());
+  const std::int64_t in_use = args.index.cu_q.as<const std::int32_t>()[args.index.kv_len.shape[0]];
+  const std::int64_t row = args.out.shape[1] * args.out.shape[2];
+  for (std::int64_t i = in_use * row; i < args.out.elements(); ++i)
+    if (!std::isnan(load_element(args.out.dtype, args.out.data, i)))
+      return report.expect(false, fmt::format("a padding token was written: element {}", i));
+}
+inline void expect_values(Report& report, const ops::SampleArgs& args, const std::vector<TokenId>& ref) {
+  const auto* out = args.out.as<const std::int32_t>();
+  for (std::size_t r = 0; r < ref.size(); ++r)
+    report.expect(out[r] == ref[r], fmt::format("row {}: token {} for {}", r, out[r], ref[r]));
+}
+inline void expect_values(Report& report, const ops::RopeAppendArgs& args, const cpu::ref::RopeAppended& ref) {
+  const std::int64_t tokens = args.qkv.shape[0];
+  TensorRef q = tensor(args.qkv.data, args.qkv.dtype, {tokens, args.heads * args.head_dim});
+  q.strides[0] = args.qkv.shape[1];
+  const auto q_compared = ops::compare(q, ref.q.value, ops::tolerance(args, ref.q, bool{args.q_norm}));
+  report.expect(q_compared.passed, "q: " + q_compared.message());
+
+  // The cache as written: each token's rows, and NaN wherever no token belongs.
+  const std::vector<double> k_tolerance = ops::tolerance(args, ref.k, bool{args.k_norm});
+  const std::int64_t page_tokens = args.cache.k.shape[2], n = args.cache.k.elements();
+  std::vector<double> k(static_cast<std::size_t>(n), NAN), v = k, k_allowed(static_cast<std::size_t>(n), 0.0);
+  std::size_t from = 0;
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const std::int64_t position = args.positions.as<const std::int32_t>()[t];
+    const std::int64_t entry =
+        args.seq_of.as<const std::int32_t>()[t] * args.page_table.shape[1] + position / page_tokens;
+    const std::int64_t page = args.page_table.as<const std::int32_t>()[entry];
+    for (std::int64_t h = 0; h < args.kv_heads; ++h)
+      for (std::int64_t i = 0; i < args.head_dim; ++i, ++from) {
+        const auto at = static_cast<std::size_t>(
+            ((page * args.kv_heads + h) * page_tokens + position % page_tokens) * args.head_dim + i);
+        k[at] = ref.k.value[from], k_allowed[at] = k_tolerance[from], v[at] = ref.v.value[from];
+      }
+  }
+  for (std::size_t i = 0; i < k.size(); ++i) {
+    const double got_k = load_element(args.cache.k.dtype, args.cache.k.data, static_cast<std::int64_t>(i));
+    const double got_v = load_element(args.cache.v.dtype, args.cache.v.data, static_cast<std::int64_t>(i));
+    if (!(std::isnan(k[i]) ? std::isnan(got_k) : std::abs(got_k - k[i]) <= k_allowed[i]))
+      return report.expect(false, fmt::format("k cache at {}: {} for {}", i, got_k, k[i]));
+    if (!(std::isnan(v[i]) ? std::isnan(got_v) : got_v == v[i]))
+      return report.expect(false, fmt::format("v cache at {}: {} for {}", i, got_v, v[i]));
+  }
+}
+
+// make: makes the inputs of one combination; ref: the oracle's results for them.
+template <class Args, class Make, class Ref>
+void check_one(Report& report, const ops::Variant<Args>& variant, const Target& target, const Make& make,
+               const Ref& ref) {
+  auto made = make();
+  if (!made) return report.expect(made);
+  const Args& args = made->args;
+  if (const Status legal = ops::validate(args); !legal) return report.expect(legal);
+  if (!variant.supports(args, target.arch)) return;
+  ++report.checked;
+  const auto expected = ref(args);
+  if (const Status launched = launch(variant, args, made->memory, target); !launched) return report.expect(launched);
+  expect_values(report, args, expected);
+  report.expect(made->memory.check_guards());
+
+  if (variant.facts.deterministic) {
+    auto again = make();
+    if (!again) return report.expect(again);
+    report.expect(launch(variant, again->args, again->memory, target));
+    for (std::size_t i = 0; i < outputs(args).size(); ++i)
+      report.expect(same_bits(outputs(args)[i], outputs(again->args)[i], outputs(args)[i].shape[0]),
+                    "not deterministic");
+  }
+  if (variant.facts.batch_invariant) {
+    auto alone = make();
+    if (!alone) return report.expect(alone);
+    const std::int64_t rows = cut(alone->args);
+    if (rows > 0 && variant.supports(alone->args, target.arch)) {
+      report.expect(ops::validate(alone->args));
+      report.expect(launch(variant, alone->args, alone->memory, target));
+      report.expect(same_bits(outputs(args)[0], outputs(alone->args)[0], rows),
+                    "depends on the other rows of the batch");
+    }
+  }
+}
+
+constexpr DType kActivations[] = {DType::f32, DType::bf16, DType::f16};
+constexpr quant::Layout kLayouts[] = {quant::Layout::row_major, quant::Layout::panel64};
+
+template <class Case>
+std::string trace(const char* variant, const Case& c, const std::string& types) {
+  return fmt::format("{}, case {}, {}", variant, c.name, types);
+}
+
+}  // namespace detail
+
+inline Report check_variant(const ops::Variant<ops::EmbedArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::EmbedCase& c : ops::kEmbedCases)
+    for (const quant::Format format :
+         {quant::Format::f32, quant::Format::bf16, quant::Format::f16, quant::Format::int8})
+      for (const quant::Layout layout : detail::kLayouts) {
+        if ((c.tags & tags) == 0) continue;
+        report.context = detail::trace(variant.name, c, fmt::format("{} {}", name_of(format), name_of(layout)));
+        detail::check_one(
+            report, variant, target, [&] { return ops::make_inputs(c, format, layout); },
+            [](const ops::EmbedArgs& args) { return cpu::ref::embed(args); });
+      }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::LinearArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::LinearCase& c : ops::kLinearCases)
+    for (const ops::LinearTypes& types : ops::kLinearTypes)
+      for (const quant::Layout layout : detail::kLayouts) {
+        if ((c.tags & tags) == 0 || !takes(c, types)) continue;
+        report.context = detail::trace(variant.name, c,
+                                       fmt::format("{} x {} {} -> {}", name_of(types.x), name_of(types.format),
+                                                   name_of(layout), name_of(types.out)));
+        const ops::Subset subset{.rows = ops::choose_indices(c.tokens, c.check_tokens),
+                                 .cols = ops::choose_indices(c.rows, c.check_rows)};
+        detail::check_one(
+            report, variant, target, [&] { return ops::make_inputs(c, types, layout); },
+            [&](const ops::LinearArgs& args) {
+              return detail::PartOfLinear{subset, cpu::ref::linear(args, subset)};
+            });
+      }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::RmsNormArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::RmsNormCase& c : ops::kRmsNormCases)
+    for (const DType type : detail::kActivations) {
+      if ((c.tags & tags) == 0) continue;
+      report.context = detail::trace(variant.name, c, name_of(type));
+      detail::check_one(
+          report, variant, target, [&] { return ops::make_inputs(c, type); },
+          [](const ops::RmsNormArgs& args) { return cpu::ref::rms_norm(args); });
+    }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::SiluMulArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::SiluMulCase& c : ops::kSiluMulCases)
+    for (const DType type : detail::kActivations) {
+      if ((c.tags & tags) == 0) continue;
+      report.context = detail::trace(variant.name, c, name_of(type));
+      detail::check_one(
+          report, variant, target, [&] { return ops::make_inputs(c, type); },
+          [](const ops::SiluMulArgs& args) { return cpu::ref::silu_mul(args); });
+    }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::RopeAppendArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::RopeAppendCase& c : ops::kRopeAppendCases)
+    for (const DType type : detail::kActivations) {
+      if ((c.tags & tags) == 0) continue;
+      report.context = detail::trace(variant.name, c, name_of(type));
+      detail::check_one(
+          report, variant, target, [&] { return ops::make_inputs(c, type); },
+          [](const ops::RopeAppendArgs& args) { return cpu::ref::rope_append(args); });
+    }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::AttentionArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::AttentionCase& c : ops::kAttentionCases)
+    for (const DType type : detail::kActivations) {
+      if ((c.tags & tags) == 0) continue;
+      report.context = detail::trace(variant.name, c, name_of(type));
+      const std::vector<std::int64_t> tokens = ops::choose_indices(c.seqs.queries(), c.check_tokens);
+      detail::check_one(
+          report, variant, target, [&] { return ops::make_inputs(c, type); },
+          [&](const ops::AttentionArgs& args) {
+            return detail::PartOfAttention{tokens, cpu::ref::attention(args, {.rows = tokens})};
+          });
+    }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::SampleArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::SampleCase& c : ops::kSampleCases) {
+    if ((c.tags & tags) == 0) continue;
+    report.context = detail::trace(variant.name, c, "f32");
+    detail::check_one(
+        report, variant, target, [&] { return ops::make_inputs(c); },
+        [](const ops::SampleArgs& args) { return cpu::ref::sample(args); });
+  }
+  return report;
+}
+
+}  // namespace rl::selftest

@@ -1,0 +1,229 @@
+// The engine on a card: every fixture model against transformers, every format against the CPU's emulation, captured
+// steps against launched ones, and what a step must not do.
+
+#include "card.h"
+#include "engine/fixture.h"
+#include "engine/step_plan.h"
+#include "quality/perplexity.h"
+
+namespace rl::engine {
+namespace {
+
+class CudaEngine : public testing::Test {
+ protected:
+  void SetUp() override {
+    RL_NEED_CARD();
+    ASSERT_VALUE(card, cuda::open_card());
+    backend = card.backend();
+  }
+  cuda::Card card;
+  ops::Backend backend;
+};
+
+class CudaParity : public CudaEngine, public testing::WithParamInterface<const char*> {
+ protected:
+  const std::string model = GetParam();
+  const std::vector<int> lengths{1, 7, 64, 130};
+  static std::string key(int n, const char* what) { return "len" + std::to_string(n) + "." + what; }
+};
+
+TEST_P(CudaParity, Fp32LogitsAndGreedyTokensAreTransformers) {
+  ASSERT_VALUE(const Golden golden, Golden::open(folder_of(model)));
+  std::vector<Request> requests;
+  for (const int n : lengths) requests.push_back({.prompt = golden.ids(key(n, "input_ids")), .max_tokens = 32});
+  for (const std::int64_t step_tokens : {512, 48}) {
+    ASSERT_VALUE(
+        const auto engine,
+        make_engine(model, backend,
+                    {.precision = Precision::f32, .max_context = 256, .max_seqs = 4, .step_tokens = step_tokens},
+                    card.device->memory()));
+    for (const int n : lengths) {
+      ASSERT_VALUE(const double difference,
+                   largest_difference(*engine, golden.ids(key(n, "input_ids")), golden.floats(key(n, "logits"))));
+      EXPECT_LE(difference, tolerance_of(model)) << n << " tokens in chunks of " << step_tokens;
+    }
+    ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+      EXPECT_EQ(tokens[i], golden.ids(key(lengths[i], "greedy_new_ids"))) << lengths[i] << ", steps of " << step_tokens;
+  }
+}
+
+// As on the CPU: bf16 has 8 bits, and each of a few dozen roundings on the way moves a value by up to 2^-9 of it.
+TEST_P(CudaParity, Bf16IsClose) {
+  ASSERT_VALUE(const Golden golden, Golden::open(folder_of(model)));
+  ASSERT_VALUE(const auto engine,
+               make_engine(model, backend, {.precision = Precision::bf16, .max_context = 256}, card.device->memory()));
+  ASSERT_VALUE(const auto result, quality::perplexity(*engine, golden.ids("ppl.input_ids"), {.window = 256}));
+  EXPECT_NEAR(std::log(result.ppl()), std::log(perplexity_of(model)), 0.02);
+  ASSERT_VALUE(const double difference,
+               largest_difference(*engine, golden.ids("len64.input_ids"), golden.floats("len64.logits")));
+  EXPECT_LE(difference, 0.5);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, CudaParity, testing::ValuesIn(kFixtureModels), [](const auto& param) {
+  std::string name = param.param;
+  std::erase(name, '-');
+  return name;
+});
+
+// Perplexity of the demo model's text, on the card and by the CPU's fast kernels, whose emulation of 8 bits is exact.
+class CudaFormats : public CudaEngine, public testing::WithParamInterface<const char*> {};
+
+TEST_P(CudaFormats, PerplexityIsTheEmulations) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  ASSERT_VALUE(const NumberFormat format, format_from(GetParam()));
+  std::vector<TokenId> ids;
+  for (int i = 0; golden.has("prompt" + std::to_string(i) + ".greedy_ids"); ++i)
+    for (const TokenId id : golden.ids("prompt" + std::to_string(i) + ".greedy_ids")) ids.push_back(id);
+  ASSERT_GT(ids.size(), 128U);
+  const EngineOptions options{.precision = format.precision, .weights = format.weights, .max_context = 512};
+  const TestBackend cpu(false);
+  ASSERT_VALUE(const auto here, make_engine("demo", *cpu, options));
+  ASSERT_VALUE(const auto there, make_engine("demo", backend, options, card.device->memory()));
+  EXPECT_FALSE(there->emulated());
+  ASSERT_VALUE(const auto expected, quality::perplexity(*here, ids, {.window = 256}));
+  ASSERT_VALUE(const auto found, quality::perplexity(*there, ids, {.window = 256}));
+  std::printf("%s: perplexity %.6f, the CPU's %.6f, %+.4f%%\n", GetParam(), found.ppl(), expected.ppl(),
+              100 * (found.ppl() / expected.ppl() - 1));
+  const double allowed = format.weights.layers == quant::Format::bf16 ? 0.001 : 0.003;
+  EXPECT_NEAR(found.ppl() / expected.ppl(), 1, allowed);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaFormats,
+                         testing::Values("bf16", "fp16", "fp32", "fp8", "fp8-tensor", "fp8-block", "int8", "int8-wo",
+                                         "fp8-wo"),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+std::vector<Request> sixteen(const Golden& golden) {
+  std::vector<Request> requests;
+  const std::vector<TokenId> prompt = golden.ids("prompt0.input_ids");
+  for (int i = 0; i < 16; ++i)
+    requests.push_back({.prompt = {prompt.begin(), prompt.begin() + 1 + i % std::ssize(prompt)}, .max_tokens = 40});
+  return requests;
+}
+
+TEST_F(CudaEngine, CapturedAndLaunchedStepsGiveTheSameTokens) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  std::vector<std::vector<TokenId>> tokens[2];
+  for (const bool graphs : {false, true}) {
+    ASSERT_VALUE(const auto engine,
+                 make_engine("demo", backend,
+                             {.max_context = 256, .max_seqs = 16, .graphs = graphs, .buckets = &capture_buckets()},
+                             card.device->memory()));
+    ASSERT_VALUE(tokens[graphs], run_all(*engine, sixteen(golden)));
+    EXPECT_EQ(engine->captured_steps() > 0, graphs);
+  }
+  EXPECT_EQ(tokens[0], tokens[1]);
+}
+
+TEST_F(CudaEngine, ASequenceAloneHasTheTokensItHasAmongSixteen) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  const std::vector<Request> requests = sixteen(golden);
+  // Our own kernels promise equal bits in any batch; the library's do not.
+  const EngineOptions options{.max_context = 256,
+                              .max_seqs = 16,
+                              .force = {{"linear", "linear/cuda.tiled"}, {"attention", "attention/cuda.flash"}}};
+  ASSERT_VALUE(const auto engine, make_engine("demo", backend, options, card.device->memory()));
+  ASSERT_VALUE(const auto together, run_all(*engine, requests));
+  EXPECT_TRUE(engine->batch_invariant());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    ASSERT_VALUE(const auto alone, run_all(*engine, {requests[i]}));
+    EXPECT_EQ(alone[0], together[i]) << i;
+  }
+}
+
+TEST_F(CudaEngine, AStepAllocatesNothing) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  CountingResource memory(card.device->memory());
+  ASSERT_VALUE(const auto engine, make_engine("demo", backend, {.max_context = 256, .max_seqs = 16}, memory));
+  const std::int64_t before = memory.allocations();
+  ASSERT_OK(run_all(*engine, sixteen(golden)));
+  EXPECT_EQ(memory.allocations(), before);
+}
+
+TEST_F(CudaEngine, EveryAllocationThatFailsIsAnErrorWithoutALeak) {
+  CountingResource counted(card.device->memory());
+  { ASSERT_OK(make_engine("demo", backend, {.max_context = 128}, counted)); }
+  const std::int64_t allocations = counted.allocations();
+  ASSERT_GT(allocations, 10);
+  for (std::int64_t n = 1; n <= allocations; ++n) {
+    CountingResource live(card.device->memory());
+    FailingResource failing(live, n);
+    const auto engine = make_engine("demo", backend, {.max_context = 128}, failing);
+    ASSERT_FALSE(engine.has_value()) << n;
+    EXPECT_EQ(engine.error().kind, ErrorKind::out_of_memory) << n;
+    EXPECT_EQ(live.live().count, 0) << n;
+  }
+}
+
+// A step's kernels follow each other with programmatic edges: each may begin while its predecessor ends.
+TEST_F(CudaEngine, ACapturedDecodeStepIsTheListOfLaunchesWithProgrammaticEdges) {
+  auto& stream = static_cast<cuda::CudaStream&>(*card.stream);
+  const auto& silu = backend.catalog.silu_mul.front();
+  ASSERT_VALUE(const Buffer gate_up, Buffer::make(card.device->memory(), {4096}));
+  ASSERT_VALUE(const Buffer out, Buffer::make(card.device->memory(), {4096}));
+  const ops::SiluMulArgs args{.gate_up = tensor(gate_up.data(), DType::bf16, {1, 512}),
+                              .out = tensor(out.data(), DType::bf16, {1, 256})};
+  ASSERT_OK(silu.launch(args, nullptr, stream));
+  ASSERT_OK(stream.synchronize());
+  ASSERT_OK(stream.begin_capture());
+  for (int i = 0; i < 10; ++i) ASSERT_OK(silu.launch(args, nullptr, stream));
+  ASSERT_VALUE(const auto graph, stream.end_capture());
+  ASSERT_VALUE(const auto counts, static_cast<cuda::CudaGraph&>(*graph).counts());
+  EXPECT_EQ(counts.nodes, 10);
+  EXPECT_EQ(counts.edges, 9);
+  EXPECT_EQ(counts.programmatic, 9);
+}
+
+// Two layers at Llama-3-8B's width, weights drawn: the card's bf16 logits are no farther from fp32's than the CPU's
+// bf16 logits are, which round at the same places.
+TEST_F(CudaEngine, WideLayersRoundNoWorseThanTheCpus) {
+  ASSERT_VALUE(model::ModelSource source, model::find_model("synthetic:llama-3-8b"));
+  source.config.layers = 2;
+  std::vector<TokenId> ids;
+  for (int i = 0; i < 544; ++i) ids.push_back((i * 7919 + 13) % 128000);
+  const TestBackend cpu(false);
+  const auto logits_of = [&](const ops::Backend& on, Precision precision, MemoryResource& memory,
+                             std::int64_t step_tokens) -> Result<std::vector<float>> {
+    RL_ASSIGN(const auto engine, Engine::make(source, on, memory,
+                                              {.precision = precision,
+                                               .weights = quant::ModelFormat{quant::Format::bf16, quant::Format::bf16},
+                                               .max_context = 600,
+                                               .max_seqs = 1,
+                                               .step_tokens = step_tokens}));
+    std::vector<float> last;
+    RL_TRY(engine->score(ids, [&](std::int64_t first, const TensorRef& logits) -> Status {
+      // The last 32 positions.
+      for (std::int64_t i = 0; i < logits.shape[0]; ++i)
+        if (first + i >= std::ssize(ids) - 32)
+          last.insert(last.end(), logits.as<const float>() + i * logits.shape[1],
+                      logits.as<const float>() + (i + 1) * logits.shape[1]);
+      return ok();
+    }));
+    return last;
+  };
+  ASSERT_VALUE(const auto exact, logits_of(*cpu, Precision::f32, host_memory(), 512));
+  ASSERT_VALUE(const auto bf16, logits_of(*cpu, Precision::bf16, host_memory(), 512));
+  const auto distance = [&](const std::vector<float>& found) {
+    double error = 0, norm = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      error += std::pow(static_cast<double>(found[i]) - static_cast<double>(exact[i]), 2);
+      norm += std::pow(static_cast<double>(exact[i]), 2);
+    }
+    return std::sqrt(error / norm);
+  };
+  // In chunks of 512 tokens (prefill kernels), and of 1 (decode kernels).
+  for (const std::int64_t step_tokens : {512, 1}) {
+    ASSERT_VALUE(const auto found, logits_of(backend, Precision::bf16, card.device->memory(), step_tokens));
+    ASSERT_EQ(found.size(), exact.size());
+    std::printf("steps of %ld: error %.3e, the CPU's %.3e\n", step_tokens, distance(found), distance(bf16));
+    EXPECT_LE(distance(found), 1.2 * distance(bf16)) << step_tokens;
+  }
+}
+
+}  // namespace
+}  // namespace rl::engine

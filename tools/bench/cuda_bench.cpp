@@ -1,0 +1,302 @@
+// Kernel times at model shapes: each variant that supports a shape, from a captured graph of calls over several sets of
+// random inputs in rotation, beside the card's read bandwidth and cuBLASLt's matrix rate of the same run.
+// usage: redline_cuda_bench [linear|attention|small|ceilings ...]
+
+#include <cstdio>
+#include <cstring>
+
+#include "base/clock.h"
+#include "cuda/catalog.h"
+#include "cuda/host/cuda_device.h"
+#include "cuda/host/error.h"
+#include "cuda/host/probes.h"
+#include "cuda/kernels/probe/probe.h"
+#include "ops/case.h"
+#include "tensor/buffer.h"
+
+namespace rl::cuda {
+namespace {
+
+constexpr int kSamples = 15;
+
+struct Bench {
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Stream> stream;
+  double read_rate = 0, matrix_rate = 0;
+
+  Result<Buffer> random(std::int64_t bytes) {
+    RL_ASSIGN(Buffer buffer, Buffer::make(device->memory(), {std::max<std::int64_t>(bytes, 4)}));
+    RL_TRY(check(fill_random(buffer.data(), bytes, static_cast<std::uint32_t>(bytes), handle_of(*stream)), "fill"));
+    return buffer;
+  }
+
+  // Median seconds of one call, of `calls` in a captured graph.
+  Result<double> time(int calls, const std::function<Status(int)>& call) {
+    for (int i = 0; i < 2; ++i) RL_TRY(call(i));
+    RL_TRY(stream->synchronize());
+    RL_TRY(stream->begin_capture());
+    Status status = ok();
+    for (int i = 0; i < calls && status; ++i) status = call(i);
+    RL_ASSIGN(const std::unique_ptr<CapturedStep> graph, stream->end_capture());
+    RL_TRY(std::move(status));
+    RL_ASSIGN(const std::unique_ptr<CudaEvent> begin, CudaEvent::make(true));
+    RL_ASSIGN(const std::unique_ptr<CudaEvent> end, CudaEvent::make(true));
+    std::vector<double> seconds;
+    for (int i = 0; i < kSamples + 3; ++i) {
+      RL_TRY(stream->record(*begin));
+      RL_TRY(stream->replay(*graph));
+      RL_TRY(stream->record(*end));
+      RL_TRY(stream->synchronize());
+      float ms = 0;
+      RL_CUDA(cudaEventElapsedTime, &ms, begin->handle(), end->handle());
+      if (i >= 3) seconds.push_back(ms / 1e3 / calls);
+    }
+    std::nth_element(seconds.begin(), seconds.begin() + kSamples / 2, seconds.end());
+    return seconds[kSamples / 2];
+  }
+};
+
+Status ceilings(Bench& bench) {
+  for (const Probe& probe : probes()) {
+    auto run = probe.prepare(*bench.device);
+    if (!run) {
+      std::printf("%-18s %s\n", probe.name, run.error().what.c_str());
+      continue;
+    }
+    RL_TRY((*run)->run());
+    RL_ASSIGN(const auto begin, CudaEvent::make(true));
+    std::vector<double> rates;
+    for (int i = 0; i < 7; ++i) {
+      const Seconds start = monotonic_now();
+      RL_TRY((*run)->run());
+      rates.push_back((*run)->amount() / (monotonic_now() - start).count);
+    }
+    std::nth_element(rates.begin(), rates.begin() + 3, rates.end());
+    std::printf("%-18s %.4g %s\n", probe.name, rates[3], probe.unit);
+    if (std::strcmp(probe.name, "read_bandwidth") == 0) bench.read_rate = rates[3];
+    if (std::strcmp(probe.name, "matrix_rate_bf16") == 0) bench.matrix_rate = rates[3];
+  }
+  RL_ASSIGN(const double launch, bench.time(300, [&](int) { return check(empty(handle_of(*bench.stream)), "empty"); }));
+  std::printf("%-18s %.3g us a kernel in a graph\n", "empty kernel", launch * 1e6);
+  return ok();
+}
+
+quant::PackedWeight weight_over(const Buffer& data, float* scales, quant::Format format, std::int64_t rows,
+                                std::int64_t cols) {
+  return {.format = format,
+          .layout = quant::Layout::row_major,
+          .rows = rows,
+          .cols = cols,
+          .padded_rows = rows,
+          .padded_cols = cols,
+          .data = data.data(),
+          .scales = quant::scales_of(format) == quant::Scales::none ? nullptr : scales};
+}
+
+Status linear(Bench& bench) {
+  struct Shape {
+    std::int64_t rows, cols;
+  };
+  constexpr Shape kShapes[] = {{28672, 4096}, {4096, 14336}, {6144, 4096}, {4096, 4096}, {128256, 4096}};
+  using quant::Format;
+  std::printf("\nlinear: variant, format, tokens, rows x cols: us, TB/s of weights, TFLOP/s\n");
+  RL_ASSIGN(const Buffer scales, bench.random(128256 * 4 * 4));
+  RL_ASSIGN(const Buffer workspace, Buffer::make(bench.device->memory(), {std::int64_t{1} << 30}));
+  for (const Format format :
+       {Format::bf16, Format::fp8, Format::fp8_block, Format::int8, Format::int8_wo, Format::fp8_wo})
+    for (const Shape shape : kShapes) {
+      const std::int64_t bytes = shape.rows * shape.cols * size_of(quant::element_type(format));
+      const int sets = static_cast<int>(std::clamp<std::int64_t>(400'000'000 / bytes, 2, 12));
+      std::vector<Buffer> weights;
+      for (int i = 0; i < sets; ++i) {
+        RL_ASSIGN(Buffer w, bench.random(bytes));
+        weights.push_back(std::move(w));
+      }
+      for (const std::int64_t tokens : {1, 4, 16, 64, 512, 2048}) {
+        if (tokens > 16 && (shape.rows > 100000 || (format != Format::bf16 && shape.rows != 28672))) continue;
+        if (tokens == 4 && format != Format::bf16) continue;
+        RL_ASSIGN(const Buffer x, bench.random(tokens * shape.cols * 2));
+        RL_ASSIGN(const Buffer out, bench.random(tokens * shape.rows * 2));
+        for (const auto& variant : catalog().linear) {
+          if (std::strcmp(variant.name, "linear/cuda.simple") == 0) continue;
+          if (tokens <= 16 && std::strcmp(variant.name, "linear/cuda.tiled") == 0) continue;
+          const auto args_of = [&](int i) {
+            return ops::LinearArgs{.x = tensor(x.data(), DType::bf16, {tokens, shape.cols}),
+                                   .weight = weight_over(weights[static_cast<std::size_t>(i % sets)],
+                                                         scales.as<float>(), format, shape.rows, shape.cols),
+                                   .out = tensor(out.data(), DType::bf16, {tokens, shape.rows})};
+          };
+          if (!variant.supports(args_of(0), bench.device->info().arch)) continue;
+          const int calls = tokens > 64 ? 4 : 24;
+          const auto seconds =
+              bench.time(calls, [&](int i) { return variant.launch(args_of(i), workspace.data(), *bench.stream); });
+          if (!seconds) {
+            std::printf("%-22s %-10s %4ld %6ld x %5ld: %s\n", variant.name, name_of(format), tokens, shape.rows,
+                        shape.cols, seconds.error().message().c_str());
+            continue;
+          }
+          std::printf("%-22s %-10s %4ld %6ld x %5ld: %8.2f %6.3f %7.1f\n", variant.name, name_of(format), tokens,
+                      shape.rows, shape.cols, *seconds * 1e6, static_cast<double>(bytes) / *seconds / 1e12,
+                      2.0 * static_cast<double>(tokens * shape.rows * shape.cols) / *seconds / 1e12);
+        }
+      }
+      std::fflush(stdout);
+    }
+  return ok();
+}
+
+struct AttentionShape {
+  std::int64_t seqs, queries, keys, heads, kv_heads, head_dim;
+  bool causal;
+};
+
+Status attention_one(Bench& bench, const AttentionShape& s) {
+  const std::int64_t tokens = s.seqs * s.queries, pages = (s.keys + 63) / 64;
+  RL_ASSIGN(const Buffer q, bench.random(tokens * s.heads * s.head_dim * 2));
+  RL_ASSIGN(const Buffer out, bench.random(tokens * s.heads * s.head_dim * 2));
+  const std::int64_t kv_bytes = s.seqs * pages * 64 * s.kv_heads * s.head_dim * 2;
+  const int sets = s.queries > 1 ? 1 : static_cast<int>(std::clamp<std::int64_t>(200'000'000 / kv_bytes, 1, 16));
+  std::vector<Buffer> k, v;
+  for (int i = 0; i < sets; ++i) {
+    RL_ASSIGN(Buffer keys, bench.random(kv_bytes));
+    RL_ASSIGN(Buffer values, bench.random(kv_bytes));
+    k.push_back(std::move(keys)), v.push_back(std::move(values));
+  }
+  std::vector<std::int32_t> table, kv_len, cu_q{0};
+  for (std::int64_t i = 0; i < s.seqs; ++i) {
+    for (std::int64_t p = 0; p < pages; ++p) table.push_back(static_cast<std::int32_t>(i * pages + p));
+    kv_len.push_back(static_cast<std::int32_t>(s.keys));
+    cu_q.push_back(static_cast<std::int32_t>((i + 1) * s.queries));
+  }
+  const auto upload = [&](const std::vector<std::int32_t>& values) -> Result<Buffer> {
+    RL_ASSIGN(Buffer buffer, Buffer::make(bench.device->memory(), {std::ssize(values) * 4}));
+    RL_TRY(bench.stream->copy_to_device(buffer.data(), values.data(), buffer.size()));
+    return buffer;
+  };
+  RL_ASSIGN(const Buffer d_table, upload(table));
+  RL_ASSIGN(const Buffer d_len, upload(kv_len));
+  RL_ASSIGN(const Buffer d_cu, upload(cu_q));
+  RL_TRY(bench.stream->synchronize());
+  const auto args_of = [&](int i) {
+    const auto set = static_cast<std::size_t>(i % sets);
+    return ops::AttentionArgs{
+        .q = tensor(q.data(), DType::bf16, {tokens, s.heads, s.head_dim}),
+        .kv = {.k = tensor(k[set].data(), DType::bf16, {s.seqs * pages, s.kv_heads, 64, s.head_dim}),
+               .v = tensor(v[set].data(), DType::bf16, {s.seqs * pages, s.kv_heads, 64, s.head_dim})},
+        .index = {.page_table = tensor(d_table.data(), DType::i32, {s.seqs, pages}),
+                  .kv_len = tensor(d_len.data(), DType::i32, {s.seqs}),
+                  .cu_q = tensor(d_cu.data(), DType::i32, {s.seqs + 1})},
+        .causal = s.causal,
+        .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim)),
+        .max_kv = s.keys,
+        .max_q = s.queries,
+        .out = tensor(out.data(), DType::bf16, {tokens, s.heads, s.head_dim})};
+  };
+  for (const auto& variant : catalog().attention) {
+    const std::string_view name = variant.name;
+    if (name.ends_with(".simple") || (s.queries == 1 && name.ends_with(".flash"))) continue;
+    if (!variant.supports(args_of(0), bench.device->info().arch)) continue;
+    auto workspace = Buffer::make(bench.device->memory(), variant.workspace(args_of(0)));
+    if (!workspace) continue;
+    const auto seconds = bench.time(s.queries > 1 ? 3 : 2 * std::max(sets, 8), [&](int i) {
+      return variant.launch(args_of(i), workspace->data(), *bench.stream);
+    });
+    if (!seconds) {
+      std::printf("%-24s %s\n", variant.name, seconds.error().message().c_str());
+      continue;
+    }
+    const double flops = 4.0 * static_cast<double>(s.seqs * s.heads * s.head_dim) * static_cast<double>(s.queries) *
+                         static_cast<double>(s.keys) * (s.causal && s.queries > 1 ? 0.5 : 1);
+    std::printf(
+        "%-24s D %3ld heads %2ld/%2ld seqs %2ld q %5ld kv %6ld %s: %9.2f us %7.1f TFLOP/s %6.3f TB/s, workspace %.0f "
+        "MiB\n",
+        variant.name, s.head_dim, s.heads, s.kv_heads, s.seqs, s.queries, s.keys, s.causal ? "causal" : "full  ",
+        *seconds * 1e6, flops / *seconds / 1e12, 2.0 * static_cast<double>(kv_bytes) / *seconds / 1e12,
+        static_cast<double>(workspace->size().count) / 1048576.0);
+  }
+  std::fflush(stdout);
+  return ok();
+}
+
+Status attention(Bench& bench) {
+  std::printf("\nattention\n");
+  for (const std::int64_t head_dim : {64, 128, 256})
+    for (const bool causal : {false, true})
+      for (const std::int64_t seq : {512, 2048, 8192})
+        RL_TRY(attention_one(bench, {16384 / seq, seq, seq, 2048 / head_dim, 2048 / head_dim, head_dim, causal}));
+  for (const std::int64_t seq : {512, 1024, 2048, 4096, 8192})
+    RL_TRY(attention_one(bench, {8192 / seq, seq, seq, 16, 16, 128, false}));
+  for (const std::int64_t keys : {512, 2048, 8192, 32768})
+    for (const std::int64_t seqs : {1, 16, 64})
+      if (seqs * keys <= 524288) RL_TRY(attention_one(bench, {seqs, 1, keys, 32, 8, 128, true}));
+  return ok();
+}
+
+Status small(Bench& bench) {
+  std::printf("\nsmall ops at Llama-3-8B's shape\n");
+  constexpr ops::ModelShape m = ops::kLlama8b;
+  for (const std::int64_t tokens : {1, 512}) {
+    RL_ASSIGN(const Buffer x, bench.random(tokens * m.hidden * 4));
+    RL_ASSIGN(const Buffer w, bench.random(m.hidden * 4));
+    RL_ASSIGN(const Buffer gate_up, bench.random(tokens * m.ffn * 4));
+    RL_ASSIGN(const Buffer out, bench.random(tokens * m.ffn * 4));
+    const ops::RmsNormArgs norm{.x = tensor(x.data(), DType::f32, {tokens, m.hidden}),
+                                .weight = tensor(w.data(), DType::f32, {m.hidden}),
+                                .out = tensor(out.data(), DType::bf16, {tokens, m.hidden})};
+    const ops::SiluMulArgs silu{.gate_up = tensor(gate_up.data(), DType::bf16, {tokens, 2 * m.ffn}),
+                                .out = tensor(out.data(), DType::bf16, {tokens, m.ffn})};
+    RL_ASSIGN(const double t_norm,
+              bench.time(40, [&](int) { return catalog().rms_norm[0].launch(norm, nullptr, *bench.stream); }));
+    RL_ASSIGN(const double t_silu,
+              bench.time(40, [&](int) { return catalog().silu_mul[0].launch(silu, nullptr, *bench.stream); }));
+    std::printf("tokens %4ld: rms_norm %.2f us, silu_mul %.2f us\n", tokens, t_norm * 1e6, t_silu * 1e6);
+  }
+  for (const std::int64_t rows : {1, 16}) {
+    RL_ASSIGN(const Buffer logits, bench.random(rows * m.vocab * 4));
+    RL_ASSIGN(const Buffer out, bench.random(rows * 4));
+    for (const bool draw : {false, true}) {
+      std::vector<ops::SampleRow> wishes(static_cast<std::size_t>(rows));
+      for (auto& wish : wishes)
+        if (draw) wish.temperature = 0.8f, wish.top_k = 40, wish.top_p = 0.95f;
+      RL_ASSIGN(const Buffer row,
+                Buffer::make(bench.device->memory(), {std::ssize(wishes) * std::int64_t{sizeof(ops::SampleRow)}}));
+      RL_TRY(bench.stream->copy_to_device(row.data(), wishes.data(), row.size()));
+      RL_TRY(bench.stream->synchronize());
+      const ops::SampleArgs args{.logits = tensor(logits.data(), DType::f32, {rows, m.vocab}),
+                                 .row = row.as<ops::SampleRow>(),
+                                 .out = tensor(out.data(), DType::i32, {rows})};
+      RL_ASSIGN(const Buffer workspace, Buffer::make(bench.device->memory(), catalog().sample[0].workspace(args)));
+      RL_ASSIGN(const double seconds,
+                bench.time(10, [&](int) { return catalog().sample[0].launch(args, workspace.data(), *bench.stream); }));
+      std::printf("sample %ld rows, %s: %.2f us\n", rows, draw ? "top-k 40, top-p 0.95" : "greedy", seconds * 1e6);
+    }
+  }
+  return ok();
+}
+
+Status run(int argc, char** argv) {
+  Bench bench;
+  RL_ASSIGN(bench.device, make_device(0));
+  RL_ASSIGN(bench.stream, bench.device->make_stream());
+  const auto wanted = [&](const char* part) {
+    for (int i = 1; i < argc; ++i)
+      if (std::strcmp(argv[i], part) == 0) return true;
+    return argc == 1;
+  };
+  std::printf("%s\n", bench.device->info().name.c_str());
+  if (wanted("ceilings")) RL_TRY(ceilings(bench));
+  if (wanted("linear")) RL_TRY(linear(bench));
+  if (wanted("attention")) RL_TRY(attention(bench));
+  if (wanted("small")) RL_TRY(small(bench));
+  return ok();
+}
+
+}  // namespace
+}  // namespace rl::cuda
+
+int main(int argc, char** argv) {
+  if (const auto done = rl::cuda::run(argc, argv); !done) {
+    std::fprintf(stderr, "%s\n", done.error().message().c_str());
+    return 1;
+  }
+}
