@@ -15,6 +15,7 @@
 #include "app/cmd_quality.h"
 #include "app/cmd_report.h"
 #include "app/cmd_run.h"
+#include "app/cmd_selftest.h"
 #include "app/cmd_tokenize.h"
 #include "app/cmd_verify.h"
 #include "app/exit_code.h"
@@ -55,7 +56,7 @@ void add_model(CLI::App* app, std::string& model, std::string& save) {
 }
 
 void add_device(CLI::App* app, DeviceOptions& device) {
-  app->add_option("--device", device.device, "auto or cpu")->type_name("NAME");
+  app->add_option("--device", device.device, "auto, cpu, cuda or cuda:N")->type_name("NAME");
   app->add_option("-t,--threads", device.threads, "threads of the CPU; default: one per core")->type_name("N");
   app->add_option("--isa", device.isa, "highest instruction set to use: avx512_bf16, avx512, avx2 or none")
       ->type_name("NAME");
@@ -338,6 +339,15 @@ Verb add_doctor(CLI::App& root, DoctorOptions& options, FitOptions& fit) {
           }};
 }
 
+Verb add_selftest(CLI::App& root, SelftestOptions& options) {
+  CLI::App* app = root.add_subcommand("selftest", "every kernel of this machine's backend beside a plain reference");
+  add_device(app, options.device);
+  auto* small = app->add_flag("--small", options.small, "the smallest cases alone, as for a run under a sanitizer");
+  app->add_flag("--full", options.full, "large shapes of real models as well: many minutes")->excludes(small);
+  app->add_option("-o,--output", options.output, "write the result as JSON, free of personal data")->type_name("FILE");
+  return {app, [&] { return cmd_selftest(options, stdout); }};
+}
+
 Status save_to(const std::string& model, const std::string& folder) {
   RL_ASSIGN(const model::ModelSource source, open_model(model));
   RL_TRY(model::save_model(source, folder));
@@ -370,6 +380,7 @@ int run_command_line(int argc, const char* const* argv) {
   CompareCommand compare;
   DoctorOptions doctor;
   FitOptions fit;
+  SelftestOptions selftest;
   DeviceOptions generate_device, logits_device;
   std::string experiment_name, tokenize_text, save;
   const Verb verbs[] = {add_run(root, run, save),
@@ -383,7 +394,8 @@ int run_command_line(int argc, const char* const* argv) {
                         add_history(root, history),
                         add_verify(root, verify),
                         add_compare(root, compare),
-                        add_doctor(root, doctor, fit)};
+                        add_doctor(root, doctor, fit),
+                        add_selftest(root, selftest)};
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

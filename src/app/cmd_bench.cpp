@@ -140,10 +140,10 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
 
   std::int64_t context = 1, seqs = 1;
   for (const std::int64_t n : options.prompt) context = std::max(context, n + 1);
+  for (const std::int64_t b : options.batch) seqs = std::max(seqs, b);
   for (const std::int64_t d : options.depth)
     for (const std::int64_t n : options.decode)
-      context = std::max(context, lab::DecodeLoad{.depth = d, .steps = n}.context());
-  for (const std::int64_t b : options.batch) seqs = std::max(seqs, b);
+      context = std::max(context, lab::DecodeLoad{.depth = d, .seqs = seqs, .steps = n}.context());
   engine::EngineOptions engine_options{.precision = format.precision,
                                        .weights = format.weights,
                                        .max_context = context,

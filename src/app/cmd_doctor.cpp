@@ -66,8 +66,10 @@ std::vector<Finding> gpu_findings(const record::Environment& environment) {
   findings.push_back({"NVIDIA driver", driver,
                       driver ? (environment.driver.empty() ? "yes" : environment.driver) : "no", "GPU experiments",
                       "a machine with an NVIDIA GPU of compute capability 8.0 or newer and its driver"});
-  findings.push_back({"CUDA backend", false, "not built yet", "the engine and all experiments on the GPU",
-                      "a later version of Redline: this one has the CPU backend"});
+  const std::string cuda = cuda_backend();
+  findings.push_back({"CUDA backend", cuda.empty(), cuda.empty() ? "yes" : cuda,
+                      "the engine and all experiments on the GPU",
+                      cuda == kNotBuilt ? "build with CUDA: `make cuda`" : with_driver});
   findings.push_back({"NVML", can_load("libnvidia-ml.so.1"), can_load("libnvidia-ml.so.1") ? "yes" : "no",
                       "power, clocks, temperature of the GPU", driver ? "comes with the driver" : with_driver});
   findings.push_back({"cuBLASLt", can_load("libcublasLt.so.13"), can_load("libcublasLt.so.13") ? "yes" : "no",

@@ -39,6 +39,11 @@ std::string cuda_line() {
                         card.device.name, card.device.arch.version / 10, card.device.arch.version % 10);
   return text;
 }
+
+std::string cuda_reason() {
+  const auto cards = cuda::list_cards();
+  return cards ? "" : cards.error().what;
+}
 #else
 constexpr bool kCuda = false;
 
@@ -48,7 +53,8 @@ Result<OpenBackend> open_cuda(int) {
                .rule = "cuda.not_built",
                .hint = "build it with `make cuda`"};
 }
-std::string cuda_line() { return "not built in"; }
+std::string cuda_line() { return kNotBuilt; }
+std::string cuda_reason() { return kNotBuilt; }
 #endif
 
 }  // namespace
@@ -97,6 +103,8 @@ const ops::Oracle& oracle() {
 std::string backends_line() {
   return fmt::format("backends: cpu ({}); cuda: {}", isa_of(cpu::detect_arch()), cuda_line());
 }
+
+std::string cuda_backend() { return cuda_reason(); }
 
 std::vector<std::string> backend_names() {
   if (kCuda) return {"cpu", "cuda"};

@@ -28,8 +28,11 @@ Result<OpenBackend> open_backend(const DeviceOptions& options);
 
 const ops::Oracle& oracle();
 
-// One line: "backends: cpu (avx512_bf16, 2 threads); cuda: not built (no CUDA toolkit when this was built)".
+// One line: "backends: cpu (avx512_bf16); cuda: cuda:0 NVIDIA H100, compute capability 9.0".
 std::string backends_line();
+// Empty if the CUDA backend is in this program and there is a card for it, else what is missing.
+std::string cuda_backend();
+inline constexpr const char* kNotBuilt = "not built in";
 std::vector<std::string> backend_names();
 
 }  // namespace rl::app

@@ -1,8 +1,6 @@
 // attention: one query per sequence split over keys, flash for the rest, standard attention as the baseline experiments
 // compare with, and a plain kernel for everything else.
 
-#include "base/checked.h"
-#include "cuda/host/cublaslt.h"
 #include "cuda/host/cuda_device.h"
 #include "cuda/host/error.h"
 #include "cuda/kernels/attention/attention.h"
@@ -25,6 +23,7 @@ AttentionParams params_of(const AttentionArgs& args) {
           .out = args.out.data,
           .type = args.q.dtype,
           .out_type = args.out.dtype,
+          .tokens = static_cast<int>(args.q.shape[0]),
           .seqs = static_cast<int>(args.index.kv_len.shape[0]),
           .heads = static_cast<int>(args.q.shape[1]),
           .kv_heads = static_cast<int>(args.kv.k.shape[1]),
@@ -76,101 +75,9 @@ Status launch_flash(const AttentionArgs& args, void*, Stream& stream) {
   return check(attention_flash(params_of(args), handle_of(stream)), "attention_flash");
 }
 
-// Standard attention: scores of all heads of a sequence, softmax, weights times values. Its shapes come from the host's
-// knowledge of them, so it takes only steps in which every sequence has max_q queries and max_kv keys.
-bool uniform(const AttentionArgs& args) {
-  return args.q.shape[0] == args.index.kv_len.shape[0] * args.max_q && args.max_kv == args.max_q;
-}
-struct StandardPlan {
-  Bytes scores, weights, rows, total;
-};
-StandardPlan standard_plan(const AttentionArgs& args) {
-  const std::int64_t scores = args.q.shape[1] * args.max_q * args.max_kv;
-  StandardPlan plan{.scores = {round_up(scores * 4, kAlignment)},
-                    .weights = {round_up(scores * 2, kAlignment)},
-                    .rows = {round_up(args.kv.k.shape[1] * args.max_kv * args.q.shape[2] * 2, kAlignment)}};
-  plan.total = plan.scores + plan.weights + plan.rows + plan.rows + kGemmWorkspace;
-  return plan;
-}
-Status supports_standard(const AttentionArgs& args, const Arch& arch) {
-  RL_TRY(supports_vectors(args, arch));
-  RL_TRY(need(uniform(args), "takes steps that are whole sequences of one length"));
-  RL_TRY(need(args.max_kv % 8 == 0, "takes sequences of a multiple of 8 tokens"));
-  return cublaslt_there();
-}
-Bytes standard_workspace(const AttentionArgs& args) { return standard_plan(args).total; }
+Bytes standard_workspace(const AttentionArgs& args) { return {attention_standard_workspace(params_of(args))}; }
 Status launch_standard(const AttentionArgs& args, void* workspace, Stream& stream) {
-  const StandardPlan plan = standard_plan(args);
-  const cudaStream_t handle = handle_of(stream);
-  auto* at = static_cast<std::byte*>(workspace);
-  const auto take = [&](Bytes bytes) { return std::exchange(at, at + bytes.count); };
-  auto* const scores = reinterpret_cast<float*>(take(plan.scores));
-  void *const weights = take(plan.weights), *const k = take(plan.rows), *const v = take(plan.rows), *const scratch = at;
-  const std::int64_t heads = args.q.shape[1], kv_heads = args.kv.k.shape[1], head_dim = args.q.shape[2];
-  const std::int64_t queries = args.max_q, keys = args.max_kv, group = heads / kv_heads;
-  for (std::int64_t s = 0; s < args.index.kv_len.shape[0]; ++s) {
-    for (const auto& [pages, rows] : {std::pair{args.kv.k.data, k}, std::pair{args.kv.v.data, v}})
-      RL_TRY(check(gather_pages({.pages = pages,
-                                 .out = rows,
-                                 .page_table = args.index.page_table.as<const std::int32_t>() +
-                                               s * args.index.page_table.shape[1],
-                                 .kv_heads = static_cast<int>(kv_heads),
-                                 .kv_tokens = static_cast<int>(keys),
-                                 .head_dim = static_cast<int>(head_dim),
-                                 .page_tokens = static_cast<int>(args.kv.k.shape[2])},
-                                handle),
-                   "gather_pages"));
-    const auto* const q = static_cast<const std::byte*>(args.q.data) + s * queries * args.q.strides[0] * 2;
-    auto* const out = static_cast<std::byte*>(args.out.data) + s * queries * heads * head_dim * 2;
-    // One batch for each place in a group: its products' keys lie one kv head apart.
-    for (std::int64_t g = 0; g < group; ++g)
-      RL_TRY(multiply({.x = q + g * head_dim * 2,
-                       .w = k,
-                       .out = scores + g * queries * keys,
-                       .type = args.q.dtype,
-                       .out_type = DType::f32,
-                       .tokens = queries,
-                       .rows = keys,
-                       .cols = head_dim,
-                       .x_stride = args.q.strides[0],
-                       .w_stride = head_dim,
-                       .out_stride = keys,
-                       .batch = static_cast<int>(kv_heads),
-                       .x_batch = group * head_dim,
-                       .w_batch = keys * head_dim,
-                       .out_batch = group * queries * keys},
-                      scratch, handle));
-    RL_TRY(check(softmax_rows({.scores = scores,
-                               .weights = weights,
-                               .type = args.q.dtype,
-                               .heads = static_cast<int>(heads),
-                               .queries = static_cast<int>(queries),
-                               .kv_tokens = static_cast<int>(keys),
-                               .scale = args.scale,
-                               .causal = args.causal,
-                               .window = static_cast<int>(args.window)},
-                              handle),
-                 "softmax_rows"));
-    for (std::int64_t g = 0; g < group; ++g)
-      RL_TRY(multiply({.x = static_cast<std::byte*>(weights) + g * queries * keys * 2,
-                       .w = v,
-                       .out = out + g * head_dim * 2,
-                       .type = args.q.dtype,
-                       .out_type = args.q.dtype,
-                       .tokens = queries,
-                       .rows = head_dim,
-                       .cols = keys,
-                       .x_stride = keys,
-                       .w_stride = head_dim,
-                       .out_stride = heads * head_dim,
-                       .w_by_columns = false,
-                       .batch = static_cast<int>(kv_heads),
-                       .x_batch = group * queries * keys,
-                       .w_batch = keys * head_dim,
-                       .out_batch = group * head_dim},
-                      scratch, handle));
-  }
-  return ok();
+  return check(attention_standard(params_of(args), workspace, handle_of(stream)), "attention_standard");
 }
 
 Status supports_simple(const AttentionArgs& args, const Arch& arch) {
@@ -181,14 +88,12 @@ Status launch_simple(const AttentionArgs& args, void*, Stream& stream) {
   return check(attention_simple(params_of(args), handle_of(stream)), "attention_simple");
 }
 
-constexpr ops::Facts kStandard{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = false};
-
 constexpr ops::Variant<AttentionArgs> kVariants[] = {
     {"attention/cuda.decode", kOwn, supports_decode, decode_workspace, launch_decode},
     {"attention/cuda.flash", kOwn, supports_vectors, no_workspace, launch_flash},
     {"attention/cuda.simple", kOwn, supports_simple, no_workspace, launch_simple},
     // After the variant that takes everything: only an experiment that asks for it by name gets it.
-    {"attention/cuda.standard", kStandard, supports_standard, standard_workspace, launch_standard},
+    {"attention/cuda.standard", kOwn, supports_vectors, standard_workspace, launch_standard},
 };
 
 }  // namespace

@@ -14,6 +14,9 @@ namespace {
 using ops::LinearArgs;
 
 constexpr ops::Facts kOwn{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = true};
+// 9.0's units for e4m3 keep about 14 bits of a sum (DeepSeek-V3, arXiv 2412.19437, section 3.3.2); the library promotes
+// partial sums to fp32.
+constexpr ops::Facts kLibraryFp8{.graph_safe = true, .pdl_safe = true, .sum_error = 0x1p-13};
 constexpr ops::Facts kLibrary{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = false};
 
 bool blocked(const LinearArgs& args) { return args.weight.format == quant::Format::fp8_block; }
@@ -104,29 +107,59 @@ Status launch_skinny(const LinearArgs& args, void* workspace, Stream& stream) {
   return check(linear_skinny(params, handle_of(stream)), "linear_skinny");
 }
 
+Gemm gemm_of(const LinearArgs& args) {
+  return {.x = args.x.data,
+          .w = args.weight.data,
+          .out = args.out.data,
+          .type = weight_type(args),
+          .out_type = args.out.dtype,
+          .tokens = args.x.shape[0],
+          .rows = args.weight.rows,
+          .cols = args.weight.cols,
+          .x_stride = args.x.strides[0],
+          .w_stride = args.weight.cols,
+          .out_stride = args.weight.rows,
+          .accumulate = args.accumulate};
+}
 Status supports_cublaslt(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
   RL_TRY(need(is_16_bit(weight_type(args)) && args.x.dtype == weight_type(args), "16-bit numbers of one type"));
   RL_TRY(need(args.out.dtype == args.x.dtype || args.out.dtype == DType::f32, "out has the type of x, or f32"));
   RL_TRY(need(!args.bias, "has no bias in f32"));
-  return cublaslt_there();
+  return can_multiply(gemm_of(args));
 }
 Bytes cublaslt_workspace(const LinearArgs&) { return kGemmWorkspace; }
 Status launch_cublaslt(const LinearArgs& args, void* workspace, Stream& stream) {
-  return multiply({.x = args.x.data,
-                   .w = args.weight.data,
-                   .out = args.out.data,
-                   .type = args.x.dtype,
-                   .out_type = args.out.dtype,
-                   .tokens = args.x.shape[0],
-                   .rows = args.weight.rows,
-                   .cols = args.weight.cols,
-                   .x_stride = args.x.strides[0],
-                   .w_stride = args.weight.cols,
-                   .out_stride = args.weight.rows,
-                   .accumulate = args.accumulate},
-                  workspace, handle_of(stream));
+  return multiply(gemm_of(args), workspace, handle_of(stream));
+}
+
+// e4m3 with a scale per token and row, which the library has for 9.0 alone.
+Gemm fp8_gemm_of(const LinearArgs& args, const LinearParams& params) {
+  Gemm gemm = gemm_of(args);
+  gemm.x = params.x;
+  gemm.x_stride = params.x_stride;
+  gemm.x_scale = params.x_scale;
+  gemm.w_scale = params.w_scale;
+  return gemm;
+}
+Status supports_cublaslt_fp8(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(supports_vectors(args));
+  RL_TRY(need(input_type(args) == DType::f8_e4m3 && !blocked(args), "e4m3 with scales per token and row"));
+  RL_TRY(need(arch.version == 90, "needs compute capability 9.0"));
+  RL_TRY(need(args.weight.rows % 16 == 0, "rows are a multiple of 16"));
+  RL_TRY(need(!args.bias, "has no bias in f32"));
+  LinearParams params = plain_params(args);
+  params.x_scale = params.w_scale;  // for the shape's sake
+  params.x_stride = params.cols;
+  return can_multiply(fp8_gemm_of(args, params));
+}
+Bytes cublaslt_fp8_workspace(const LinearArgs& args) { return kGemmWorkspace + quantized_bytes(args); }
+Status launch_cublaslt_fp8(const LinearArgs& args, void* workspace, Stream& stream) {
+  void* const quantized = static_cast<std::byte*>(workspace) + kGemmWorkspace.count;
+  RL_ASSIGN(const LinearParams params, prepare(args, quantized, stream));
+  return multiply(fp8_gemm_of(args, params), workspace, handle_of(stream));
 }
 
 // Weight-only codes are widened into the workspace; their scales are the product's.
@@ -154,6 +187,7 @@ Status launch_tiled(const LinearArgs& args, void* workspace, Stream& stream) {
                  "widen"));
     params.weight = workspace;
     params.weight_type = params.x_type;
+    params.new_weight = true;
   }
   if (params.x_type == DType::f8_e4m3) return check(linear_tiled_fp8(params, handle_of(stream)), "linear_tiled_fp8");
   return check(linear_tiled(params, handle_of(stream)), "linear_tiled");
@@ -167,6 +201,7 @@ Status launch_simple(const LinearArgs& args, void* workspace, Stream& stream) {
 constexpr ops::Variant<LinearArgs> kVariants[] = {
     {"linear/cuda.skinny", kOwn, supports_skinny, quantized_bytes, launch_skinny},
     {"linear/cuda.cublaslt", kLibrary, supports_cublaslt, cublaslt_workspace, launch_cublaslt},
+    {"linear/cuda.cublaslt_fp8", kLibraryFp8, supports_cublaslt_fp8, cublaslt_fp8_workspace, launch_cublaslt_fp8},
     {"linear/cuda.tiled", kOwn, supports_tiled, tiled_workspace, launch_tiled},
     {"linear/cuda.simple", kOwn, supports_rows, quantized_bytes, launch_simple},
 };

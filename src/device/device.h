@@ -73,7 +73,8 @@ class Device {
   virtual bool host_reads_memory() const { return true; }
   // Share `index` of `count` equal ones: a device over the same memory whose streams use only that part of the compute
   // units, so that `count` threads can work side by side, each on a share of its own. A share does not need the device
-  // it came from. Errors: usage if there are fewer compute units than shares; unsupported.
+  // it came from. A GPU is not divided: the streams of all shares run side by side as its scheduler sees fit. Errors:
+  // usage if there are fewer compute units than shares.
   virtual Result<std::unique_ptr<Device>> make_share(int index, int count) = 0;
 };
 

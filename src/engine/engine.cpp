@@ -204,9 +204,7 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine::Impl>> Engine::Impl::make(const model::ModelConfig& config, const ops::Backend& backend,
                                                          const EngineOptions& options, bool weights_are_there) {
   RL_CHECK(backend.device != nullptr);
-  EngineOptions wanted = options;
-  if (!wanted.buckets && wanted.graphs && backend.device->can_capture()) wanted.buckets = &capture_buckets();
-  RL_ASSIGN(const EngineOptions complete, complete_options(wanted, config));
+  RL_ASSIGN(const EngineOptions complete, complete_options(options, config, *backend.device));
   RL_ASSIGN(Binder binder,
             Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
                          step_limits(complete, config), complete.force));

@@ -43,7 +43,9 @@ struct EngineOptions {
   std::optional<quant::ModelFormat> weights;  // none: those of the precision
   std::int64_t max_context = 0;               // tokens of the longest sequence; 0: the model's, at most 4096
   std::int64_t max_seqs = 16;                 // sequences in one step
-  std::int64_t step_tokens = 512;  // tokens in one step, at least max_seqs; longer prompts are prefilled in chunks
+  // Tokens in one step, at least max_seqs; longer prompts are prefilled in chunks. 0: 512, and 2048 where steps are
+  // captured: a GPU needs more of them to be busy.
+  std::int64_t step_tokens = 0;
   Bytes kv_memory{0};        // for KV pages; 0: enough for max_seqs x max_context, at most half of what is available
   bool graphs = true;        // steps of a shape that comes again are captured, where the device can
   bool prefix_reuse = true;  // requests with equal leading tokens share their cache; a measurement turns it off

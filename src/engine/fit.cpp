@@ -7,7 +7,7 @@ namespace rl::engine {
 Result<MemoryPlan> plan_memory(const model::ModelConfig& config, const ops::Backend& backend,
                                const EngineOptions& options) {
   RL_CHECK(backend.device != nullptr);
-  RL_ASSIGN(const EngineOptions complete, complete_options(options, config));
+  RL_ASSIGN(const EngineOptions complete, complete_options(options, config, *backend.device));
   RL_ASSIGN(const Binder binder,
             Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
                          step_limits(complete, config), complete.force));
@@ -20,7 +20,7 @@ EngineOptions options_for(const model::ModelConfig& config, EngineOptions option
   const std::int64_t pages = (context + ops::kPageTokens - 1) / ops::kPageTokens;
   options.max_context = context;
   options.max_seqs = seqs;
-  options.step_tokens = std::max(options.step_tokens, seqs);
+  if (options.step_tokens > 0) options.step_tokens = std::max(options.step_tokens, seqs);
   options.kv_memory = {seqs * pages * page_bytes(config, options).count};
   return options;
 }

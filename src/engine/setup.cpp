@@ -128,8 +128,11 @@ Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options)
           size_of(activation_type(options.precision))};
 }
 
-Result<EngineOptions> complete_options(const EngineOptions& given, const model::ModelConfig& config) {
+Result<EngineOptions> complete_options(const EngineOptions& given, const model::ModelConfig& config,
+                                       const Device& device) {
   EngineOptions options = given;
+  if (options.step_tokens == 0)
+    options.step_tokens = std::max<std::int64_t>(device.can_capture() ? 2048 : 512, options.max_seqs);
   if (options.max_context == 0) options.max_context = std::min(config.max_positions, kDefaultContext);
   if (options.max_context < 2 || options.max_context > config.max_positions)
     return bad_option("max_context", options.max_context, fmt::format("2 to {}, the model's", config.max_positions));
@@ -148,7 +151,8 @@ Result<EngineOptions> complete_options(const EngineOptions& given, const model::
     const quant::Format same = weights_of(options.precision);
     options.weights = {.layers = same, .tables = same};
   }
-  if (!options.buckets) options.buckets = &exact_buckets();
+  if (!options.buckets)
+    options.buckets = options.graphs && device.can_capture() ? &capture_buckets() : &exact_buckets();
   return options;
 }
 

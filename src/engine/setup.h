@@ -32,7 +32,8 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
 Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options);
 
 // The options with defaults filled in, checked. Errors: usage.
-Result<EngineOptions> complete_options(const EngineOptions& options, const model::ModelConfig& config);
+Result<EngineOptions> complete_options(const EngineOptions& options, const model::ModelConfig& config,
+                                       const Device& device);
 StepLimits step_limits(const EngineOptions& options, const model::ModelConfig& config);
 DType activation_type(Precision precision);
 

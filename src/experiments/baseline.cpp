@@ -137,6 +137,7 @@ class BaselineExperiment final : public lab::Experiment {
     engine::EngineOptions options{.precision = engine::Precision::bf16,
                                   .max_context = lab::DecodeLoad{.depth = longest}.context(),
                                   .max_seqs = 1,
+                                  .graphs = false,
                                   .prefix_reuse = false};
     for (const auto& variant : context.backend.catalog.attention)
       if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;

@@ -59,6 +59,7 @@ Result<std::unique_ptr<RungEngine>> RungEngine::make(lab::Context& context, cons
   std::unique_ptr<RungEngine> made(new RungEngine(context.memory, load, context.seed));
   engine::EngineOptions options{.max_context = load.shape.prompt + load.shape.generated,
                                 .max_seqs = rung.has(Technique::batching) ? load.queued : 1,
+                                .graphs = rung.has(Technique::graphs),
                                 .prefix_reuse = false};
   if (rung.has(Technique::format) && format) {
     RL_ASSIGN(const engine::NumberFormat chosen, engine::format_from(*format));

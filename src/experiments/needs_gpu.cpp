@@ -7,7 +7,6 @@ namespace rl::experiments {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr const char* kNoCuda = "needs the CUDA backend, which is not built yet";
 
 // An experiment that says why it cannot run and has nothing to measure with.
 class Unavailable final : public lab::Experiment {
@@ -23,35 +22,6 @@ class Unavailable final : public lab::Experiment {
   const lab::Info& info_;
   Reason reason_;
 };
-
-const lab::Info& graphs_info() {
-  static const lab::Info info{.id = "graphs",
-                              .title = "CUDA graphs",
-                              .plan = "3.1",
-                              .question = "How much latency do captured steps save, and where?",
-                              .baseline = "the same steps launched one kernel at a time",
-                              .expected = "10-30% less latency",
-                              .axes = {},
-                              .hypotheses = {{.id = "graphs.latency",
-                                              .claim = "10-30% latency reduction for small batches",
-                                              .metric = "latency of a decode step, 1 - captured / launched",
-                                              .where = "batches of 1 to 8 sequences",
-                                              .expected = {0.1, 0.3}},
-                                             {.id = "graphs.many_small_kernels",
-                                              .claim = "Most effective for models with many small kernels",
-                                              .metric = "latency saved, smallest model / largest model",
-                                              .where = "models of at least two sizes",
-                                              .expected = {1, kInfinity}}},
-                              .expected_quick = {0},
-                              .expected_full = {0}};
-  return info;
-}
-
-Error no_graphs(const lab::Context&) {
-  return {.kind = ErrorKind::unsupported,
-          .what = fmt::format("{}: a CPU has no launches to capture", kNoCuda),
-          .hint = "use a machine with an NVIDIA GPU once Redline has that backend; on a CPU there is nothing to gain"};
-}
 
 const lab::Info& tensor_cores_info() {
   static const lab::Info info{
@@ -72,12 +42,13 @@ const lab::Info& tensor_cores_info() {
   return info;
 }
 
-Error no_tensor_cores(const lab::Context&) {
+Error no_tensor_cores(const lab::Context& context) {
+  const bool cpu = context.backend.device->info().arch.family == Arch::Family::cpu;
   return {.kind = ErrorKind::unsupported,
-          .what = fmt::format("{}: tensor cores are a GPU's", kNoCuda),
-          .hint =
-              "use a machine with an NVIDIA GPU once Redline has that backend; for a CPU's matrix rate see the rows of "
-              "`redline experiment baseline` (share_of_matrix_rate)"};
+          .what = cpu ? "tensor cores are a GPU's" : "reading the GPU's counters is not built yet",
+          .hint = cpu ? "use a machine with an NVIDIA GPU; for a CPU's matrix rate see the rows of `redline experiment "
+                        "baseline` (share_of_matrix_rate)"
+                      : "see the share of the matrix rate in the rows of `redline experiment baseline`"};
 }
 
 const lab::Info& engines_info() {
@@ -116,7 +87,6 @@ lab::Entry entry() {
 
 }  // namespace
 
-lab::Entry graphs() { return entry<graphs_info, no_graphs>(); }
 lab::Entry tensor_cores() { return entry<tensor_cores_info, no_tensor_cores>(); }
 lab::Entry engines() { return entry<engines_info, no_engines>(); }
 

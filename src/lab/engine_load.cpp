@@ -1,5 +1,6 @@
 #include "lab/engine_load.h"
 
+#include "base/checked.h"
 #include "num/random.h"
 
 namespace rl::lab {
@@ -19,7 +20,7 @@ class Decoding {
     for (std::int64_t s = 0; s < load_.seqs; ++s) {
       engine::Request request{
           .prompt = random_ids(std::max<std::int64_t>(load_.depth, 1), engine_.config().vocab, seed_++),
-          .max_tokens = load_.drift() + 2};
+          .max_tokens = load_.lead() + load_.drift() + 2};
       RL_ASSIGN(const RequestId id, engine_.submit(std::move(request)));
       requests_.push_back(id);
     }
@@ -86,7 +87,11 @@ Status cold_since(const engine::Engine& engine, std::int64_t reused_before) {
 
 std::int64_t DecodeLoad::drift() const { return std::max({std::int64_t{32}, depth / 10, steps}); }
 
-std::int64_t DecodeLoad::context() const { return std::max<std::int64_t>(depth, 1) + drift() + 2; }
+std::int64_t DecodeLoad::lead() const {
+  return ceil_div(seqs * std::max<std::int64_t>(depth, 1), std::max<std::int64_t>(kStepTokens - seqs, 64));
+}
+
+std::int64_t DecodeLoad::context() const { return std::max<std::int64_t>(depth, 1) + lead() + drift() + 2; }
 
 std::vector<TokenId> random_ids(std::int64_t n, std::int64_t vocab, std::uint64_t seed, std::uint64_t stream) {
   std::vector<TokenId> ids(static_cast<std::size_t>(n));

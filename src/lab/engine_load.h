@@ -25,7 +25,10 @@ struct DecodeLoad {
   std::int64_t depth = 0, seqs = 1, steps = 8;
   // Tokens the sequences may grow by before they are begun anew: a tenth of the depth, at least 32 and one sample.
   std::int64_t drift() const;
-  std::int64_t context() const;  // tokens the engine must have room for, per sequence
+  // Tokens that the first sequences get while the prompts of the last are still prefilled, kStepTokens to a step.
+  std::int64_t lead() const;
+  static constexpr std::int64_t kStepTokens = 512;  // the engine's standard; an engine with larger steps leads by less
+  std::int64_t context() const;                     // tokens the engine must have room for, per sequence
 };
 
 // `load.steps` decode steps of sequences that were really prefilled, outside the timed part. The engine must outlive

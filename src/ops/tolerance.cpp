@@ -47,10 +47,10 @@ std::vector<double> tolerance(const RmsNormArgs& args, const Values& values) {
 // int8: the reference is the exact emulation; two products, the bias and the old output are rounded once each, and a
 // compiler may fuse the last of them. fp8: codes and scales are exact in the reference as well; beside the sum, each
 // block's partial sum is scaled (three roundings, relatively).
-std::vector<double> tolerance(const LinearArgs& args, const Values& values) {
+std::vector<double> tolerance(const LinearArgs& args, const Values& values, double sum_error) {
   const bool int8 = args.weight.format == quant::Format::int8;
   const double scaling = quant::scales_of(args.weight.format) == quant::Scales::none ? 0 : 4 * kUnit;
-  const double factor = int8 ? 4 * kUnit : accumulation(args.weight.cols + 2) + scaling;
+  const double factor = int8 ? 4 * kUnit : accumulation(args.weight.cols + 2) + scaling + sum_error;
   return per_element(values, args.out.dtype, [&](std::size_t i) { return factor * values.abs_terms[i]; });
 }
 
@@ -61,15 +61,16 @@ std::vector<double> tolerance(const LinearArgs& args, const Values& values) {
 //   - the sums of p v and of p, each with a rescaling per key at worst (online softmax): twice accumulation(2 keys).
 //   - 16-bit kernels round p to the inputs' type before the product with v. These errors are independent, each at most
 //     u_q p |v|: lambda u_q sqrt(sum p^2 v^2) by Hoeffding's inequality, and never more than u_q sum p |v|; likewise in
-//     the sum of p.
+//     the sum of p. Where p leaves f16's normal numbers its error is up to 2^-25 instead: lambda 2^-25 sqrt(sum v^2).
 std::vector<double> tolerance(const AttentionArgs& args, const Values& values) {
   const double score = accumulation(args.q.shape[2]) + 4 * kUnit;
   const double sums = 2 * accumulation(2 * args.max_kv);
   const double weights = args.q.dtype == DType::f32 ? 0 : eps_of(args.q.dtype) / 2;
+  const double vanished = args.q.dtype == DType::f16 ? kLambda * smallest_of(DType::f16) / 2 : 0;
   return per_element(values, args.out.dtype, [&](std::size_t i) {
     const double most = values.abs_terms[i] + std::abs(values.value[i]);
     return score * values.score_terms[i] + sums * values.abs_terms[i] +
-           weights * std::min(most, kLambda * values.root_terms[i]);
+           weights * std::min(most, kLambda * values.root_terms[i]) + vanished * values.value_root[i];
   });
 }
 

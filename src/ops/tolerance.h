@@ -27,7 +27,8 @@ namespace rl::ops {
 // Tolerances of `values`, one per element.
 std::vector<double> tolerance(const EmbedArgs& args, const Values& values);
 std::vector<double> tolerance(const RmsNormArgs& args, const Values& values);
-std::vector<double> tolerance(const LinearArgs& args, const Values& values);
+// sum_error: of the variant's Facts.
+std::vector<double> tolerance(const LinearArgs& args, const Values& values, double sum_error = 0);
 std::vector<double> tolerance(const AttentionArgs& args, const Values& values);
 std::vector<double> tolerance(const SiluMulArgs& args, const Values& values);
 // Of q or k. The values are copied: their tolerance is 0.

@@ -17,7 +17,9 @@ struct Facts {
   bool pdl_safe = false;         // waits for its predecessor itself (programmatic dependent launch)
   bool deterministic = true;     // equal inputs, equal bits
   bool batch_invariant = false;  // a row's bits do not depend on the other rows of the batch
-  bool emulated = false;         // computes a format without instructions made for it: its speed says nothing
+  // Beyond the rounding of fp32 sums, relative to the sum of |terms|: of matrix units that keep fewer bits of a sum.
+  double sum_error = 0;
+  bool emulated = false;  // computes a format without instructions made for it: its speed says nothing
 };
 
 template <class Args>

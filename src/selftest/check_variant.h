@@ -15,15 +15,19 @@
 namespace rl::selftest {
 
 // Where variants run. `device` is null for those that compute at once, in the host's memory.
+inline constexpr quant::Layout kAllLayouts[] = {quant::Layout::row_major, quant::Layout::panel64};
 struct Target {
   Arch arch;
   Stream& stream;
   Device* device = nullptr;
+  std::span<const quant::Layout> layouts = kAllLayouts;  // of weights to try
+  int part = 0, parts = 1;                               // every parts-th combination, from this one on
 };
 
 // What a check found. A failure says case, types and what was wrong.
 struct Report {
-  int checked = 0;  // combinations of case and types that the variant supports
+  int seen = 0;     // combinations of case and types
+  int checked = 0;  // those of them that the variant supports
   std::vector<std::string> failures;
   std::string context;
 
@@ -97,15 +101,15 @@ inline std::int64_t cut(ops::AttentionArgs& args) {
 }
 
 // What must hold after a launch beyond the values; the oracle's results were taken before it.
-inline void expect_values(Report& report, const ops::EmbedArgs& args, const ops::Values& ref) {
+inline void expect_values(Report& report, const ops::Facts&, const ops::EmbedArgs& args, const ops::Values& ref) {
   const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
   report.expect(compared.passed, compared.message());
 }
-inline void expect_values(Report& report, const ops::RmsNormArgs& args, const ops::Values& ref) {
+inline void expect_values(Report& report, const ops::Facts&, const ops::RmsNormArgs& args, const ops::Values& ref) {
   const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
   report.expect(compared.passed, compared.message());
 }
-inline void expect_values(Report& report, const ops::SiluMulArgs& args, const ops::Values& ref) {
+inline void expect_values(Report& report, const ops::Facts&, const ops::SiluMulArgs& args, const ops::Values& ref) {
   const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
   report.expect(compared.passed, compared.message());
 }
@@ -113,15 +117,18 @@ struct PartOfLinear {
   ops::Subset subset;
   ops::Values values;
 };
-inline void expect_values(Report& report, const ops::LinearArgs& args, const PartOfLinear& ref) {
-  const auto compared = ops::compare(args.out, ref.subset, ref.values.value, ops::tolerance(args, ref.values));
+inline void expect_values(Report& report, const ops::Facts& facts, const ops::LinearArgs& args,
+                          const PartOfLinear& ref) {
+  const auto compared =
+      ops::compare(args.out, ref.subset, ref.values.value, ops::tolerance(args, ref.values, facts.sum_error));
   report.expect(compared.passed, compared.message());
 }
 struct PartOfAttention {
   std::vector<std::int64_t> tokens;
   ops::Values values;
 };
-inline void expect_values(Report& report, const ops::AttentionArgs& args, const PartOfAttention& ref) {
+inline void expect_values(Report& report, const ops::Facts&, const ops::AttentionArgs& args,
+                          const PartOfAttention& ref) {
   const auto compared =
       ops::compare(args.out, {.rows = ref.tokens}, ref.values.value, ops::tolerance(args, ref.values));
   report.expect(compared.passed, compared.message());
@@ -131,12 +138,14 @@ inline void expect_values(Report& report, const ops::AttentionArgs& args, const 
     if (!std::isnan(load_element(args.out.dtype, args.out.data, i)))
       return report.expect(false, fmt::format("a padding token was written: element {}", i));
 }
-inline void expect_values(Report& report, const ops::SampleArgs& args, const std::vector<TokenId>& ref) {
+inline void expect_values(Report& report, const ops::Facts&, const ops::SampleArgs& args,
+                          const std::vector<TokenId>& ref) {
   const auto* out = args.out.as<const std::int32_t>();
   for (std::size_t r = 0; r < ref.size(); ++r)
     report.expect(out[r] == ref[r], fmt::format("row {}: token {} for {}", r, out[r], ref[r]));
 }
-inline void expect_values(Report& report, const ops::RopeAppendArgs& args, const cpu::ref::RopeAppended& ref) {
+inline void expect_values(Report& report, const ops::Facts&, const ops::RopeAppendArgs& args,
+                          const cpu::ref::RopeAppended& ref) {
   const std::int64_t tokens = args.qkv.shape[0];
   TensorRef q = tensor(args.qkv.data, args.qkv.dtype, {tokens, args.heads * args.head_dim});
   q.strides[0] = args.qkv.shape[1];
@@ -174,6 +183,7 @@ inline void expect_values(Report& report, const ops::RopeAppendArgs& args, const
 template <class Args, class Make, class Ref>
 void check_one(Report& report, const ops::Variant<Args>& variant, const Target& target, const Make& make,
                const Ref& ref) {
+  if (report.seen++ % target.parts != target.part) return;
   auto made = make();
   if (!made) return report.expect(made);
   const Args& args = made->args;
@@ -182,7 +192,7 @@ void check_one(Report& report, const ops::Variant<Args>& variant, const Target& 
   ++report.checked;
   const auto expected = ref(args);
   if (const Status launched = launch(variant, args, made->memory, target); !launched) return report.expect(launched);
-  expect_values(report, args, expected);
+  expect_values(report, variant.facts, args, expected);
   report.expect(made->memory.check_guards());
 
   if (variant.facts.deterministic) {
@@ -207,7 +217,6 @@ void check_one(Report& report, const ops::Variant<Args>& variant, const Target& 
 }
 
 constexpr DType kActivations[] = {DType::f32, DType::bf16, DType::f16};
-constexpr quant::Layout kLayouts[] = {quant::Layout::row_major, quant::Layout::panel64};
 
 template <class Case>
 std::string trace(const char* variant, const Case& c, const std::string& types) {
@@ -221,7 +230,7 @@ inline Report check_variant(const ops::Variant<ops::EmbedArgs>& variant, const T
   for (const ops::EmbedCase& c : ops::kEmbedCases)
     for (const quant::Format format :
          {quant::Format::f32, quant::Format::bf16, quant::Format::f16, quant::Format::int8})
-      for (const quant::Layout layout : detail::kLayouts) {
+      for (const quant::Layout layout : target.layouts) {
         if ((c.tags & tags) == 0) continue;
         report.context = detail::trace(variant.name, c, fmt::format("{} {}", name_of(format), name_of(layout)));
         detail::check_one(
@@ -235,7 +244,7 @@ inline Report check_variant(const ops::Variant<ops::LinearArgs>& variant, const 
   Report report;
   for (const ops::LinearCase& c : ops::kLinearCases)
     for (const ops::LinearTypes& types : ops::kLinearTypes)
-      for (const quant::Layout layout : detail::kLayouts) {
+      for (const quant::Layout layout : target.layouts) {
         if ((c.tags & tags) == 0 || !takes(c, types)) continue;
         report.context = detail::trace(variant.name, c,
                                        fmt::format("{} x {} {} -> {}", name_of(types.x), name_of(types.format),

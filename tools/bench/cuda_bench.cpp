@@ -11,6 +11,7 @@
 #include "cuda/host/error.h"
 #include "cuda/host/probes.h"
 #include "cuda/kernels/probe/probe.h"
+#include "num/random.h"
 #include "ops/case.h"
 #include "tensor/buffer.h"
 
@@ -252,7 +253,15 @@ Status small(Bench& bench) {
     std::printf("tokens %4ld: rms_norm %.2f us, silu_mul %.2f us\n", tokens, t_norm * 1e6, t_silu * 1e6);
   }
   for (const std::int64_t rows : {1, 16}) {
-    RL_ASSIGN(const Buffer logits, bench.random(rows * m.vocab * 4));
+    // As a model's: a normal distribution, of deviation 3.
+    std::vector<float> normal(static_cast<std::size_t>(rows * m.vocab));
+    for (std::size_t i = 0; i < normal.size(); i += 4) {
+      const auto four = num::normal4(1, 2, i);
+      for (std::size_t j = 0; j < 4; ++j) normal[i + j] = 3 * four[j];
+    }
+    RL_ASSIGN(const Buffer logits, Buffer::make(bench.device->memory(), {std::ssize(normal) * 4}));
+    RL_TRY(bench.stream->copy_to_device(logits.data(), normal.data(), logits.size()));
+    RL_TRY(bench.stream->synchronize());
     RL_ASSIGN(const Buffer out, bench.random(rows * 4));
     for (const bool draw : {false, true}) {
       std::vector<ops::SampleRow> wishes(static_cast<std::size_t>(rows));

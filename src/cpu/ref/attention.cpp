@@ -53,7 +53,7 @@ void add_head(Values& values, const ops::AttentionArgs& args, std::int64_t token
   double sum = 0;
   for (const double s : score) sum += std::exp(s - largest);
 
-  std::vector<double> value(dims), abs_terms(dims), score_terms(dims), squares(dims);
+  std::vector<double> value(dims), abs_terms(dims), score_terms(dims), squares(dims), value_squares(dims);
   double weighted = 0, weight_squares = 0;
   for (std::size_t j = 0; j < keys; ++j) {
     const double p = std::exp(score[j] - largest) / sum;
@@ -68,12 +68,14 @@ void add_head(Values& values, const ops::AttentionArgs& args, std::int64_t token
       abs_terms[i] += p * std::abs(element);
       score_terms[i] += error * std::abs(element);
       squares[i] += p * p * element * element;
+      value_squares[i] += element * element;
     }
   }
   for (std::size_t i = 0; i < dims; ++i) {
     values.value.push_back(value[i]);
     values.abs_terms.push_back(abs_terms[i]);
     values.score_terms.push_back(score_terms[i] + std::abs(value[i]) * weighted);
+    values.value_root.push_back(std::sqrt(value_squares[i]));
     values.root_terms.push_back(std::sqrt(squares[i]) + std::abs(value[i]) * std::sqrt(weight_squares));
   }
 }

@@ -20,7 +20,6 @@ struct Library {
   decltype(&cublasLtMatmulDescInit_internal) desc_init = nullptr;
   decltype(&cublasLtMatmulDescSetAttribute) desc_set = nullptr;
   decltype(&cublasLtMatrixLayoutInit_internal) layout_init = nullptr;
-  decltype(&cublasLtMatrixLayoutSetAttribute) layout_set = nullptr;
   decltype(&cublasLtMatmulPreferenceInit_internal) preference_init = nullptr;
   decltype(&cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
 
@@ -48,7 +47,6 @@ struct Library {
     find(desc_init, "cublasLtMatmulDescInit_internal");
     find(desc_set, "cublasLtMatmulDescSetAttribute");
     find(layout_init, "cublasLtMatrixLayoutInit_internal");
-    find(layout_set, "cublasLtMatrixLayoutSetAttribute");
     find(preference_init, "cublasLtMatmulPreferenceInit_internal");
     find(preference_set, "cublasLtMatmulPreferenceSetAttribute");
     if (!all || create(&handle) != CUBLAS_STATUS_SUCCESS)
@@ -93,7 +91,7 @@ Status describe(Library& lt, const Gemm& g, Description& d) {
     return checked(lt.desc_set(&d.product, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
   };
   RL_TRY(checked(lt.desc_init(&d.product, sizeof d.product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescInit"));
-  RL_TRY(set(CUBLASLT_MATMUL_DESC_TRANSA, g.w_by_columns ? CUBLAS_OP_T : CUBLAS_OP_N));
+  RL_TRY(set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T));
   if (g.x_scale != nullptr) {
     const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
     RL_TRY(set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode));
@@ -102,41 +100,25 @@ Status describe(Library& lt, const Gemm& g, Description& d) {
     RL_TRY(set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, g.x_scale));
   }
   const auto layout = [&](cublasLtMatrixLayoutOpaque_t& l, DType type, std::int64_t rows, std::int64_t cols,
-                          std::int64_t stride, std::int64_t batch) -> Status {
-    RL_TRY(checked(lt.layout_init(&l, sizeof l, type_of(type), static_cast<std::uint64_t>(rows),
+                          std::int64_t stride) {
+    return checked(lt.layout_init(&l, sizeof l, type_of(type), static_cast<std::uint64_t>(rows),
                                   static_cast<std::uint64_t>(cols), stride),
-                   "cublasLtMatrixLayoutInit"));
-    if (g.batch == 1) return ok();
-    RL_TRY(checked(lt.layout_set(&l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &g.batch, sizeof g.batch),
-                   "cublasLtMatrixLayoutSetAttribute"));
-    return checked(lt.layout_set(&l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch, sizeof batch),
-                   "cublasLtMatrixLayoutSetAttribute");
+                   "cublasLtMatrixLayoutInit");
   };
-  RL_TRY(g.w_by_columns ? layout(d.w, g.type, g.cols, g.rows, g.w_stride, g.w_batch)
-                        : layout(d.w, g.type, g.rows, g.cols, g.w_stride, g.w_batch));
-  RL_TRY(layout(d.x, g.type, g.cols, g.tokens, g.x_stride, g.x_batch));
-  return layout(d.out, g.out_type, g.rows, g.tokens, g.out_stride, g.out_batch);
+  RL_TRY(layout(d.w, g.type, g.cols, g.rows, g.w_stride));
+  RL_TRY(layout(d.x, g.type, g.cols, g.tokens, g.x_stride));
+  return layout(d.out, g.out_type, g.rows, g.tokens, g.out_stride);
 }
 
 // Everything the choice of an algorithm depends on.
 using Key = std::tuple<DType, DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                       bool, bool, bool, int>;
+                       bool, bool>;
 
 Result<cublasLtMatmulAlgo_t> algorithm(Library& lt, const Gemm& g, const Description& d) {
   static std::mutex mutex;
   static std::map<Key, cublasLtMatmulAlgo_t> known;
-  const Key key{g.type,
-                g.out_type,
-                g.tokens,
-                g.rows,
-                g.cols,
-                g.x_stride,
-                g.w_stride,
-                g.out_stride,
-                g.w_by_columns,
-                g.accumulate,
-                g.x_scale != nullptr,
-                g.batch};
+  const Key key{g.type,     g.out_type, g.tokens,     g.rows,       g.cols,
+                g.x_stride, g.w_stride, g.out_stride, g.accumulate, g.x_scale != nullptr};
   const std::lock_guard lock(mutex);
   if (const auto found = known.find(key); found != known.end()) return found->second;
   cublasLtMatmulPreferenceOpaque_t preference{};
@@ -168,6 +150,15 @@ Status cublaslt_there() { return library().there; }
 std::int64_t cublaslt_version() {
   Library& lt = library();
   return lt.there ? static_cast<std::int64_t>(lt.version()) : 0;
+}
+
+Status can_multiply(const Gemm& g) {
+  Library& lt = library();
+  RL_TRY(lt.there);
+  Description d;
+  RL_TRY(describe(lt, g, d));
+  RL_TRY(algorithm(lt, g, d));
+  return ok();
 }
 
 Status multiply(const Gemm& g, void* workspace, cudaStream_t stream) {

@@ -10,19 +10,16 @@
 
 namespace rl::cuda {
 
-// out[b] = x[b] w[b]^T (+ out[b] if `accumulate`), all row-major; or x[b] w[b] where `w_by_columns` is false.
+// out = x w^T (+ out if `accumulate`), all row-major.
 struct Gemm {
-  const void *x = nullptr, *w = nullptr;  // x [tokens, cols]; w [rows, cols], or [cols, rows]
+  const void *x = nullptr, *w = nullptr;  // [tokens, cols], [rows, cols]
   void* out = nullptr;                    // [tokens, rows]
   DType type = DType::bf16;               // of x and w: bf16, f16, f32 or f8_e4m3
   DType out_type = DType::bf16;
   std::int64_t tokens = 0, rows = 0, cols = 0;
   std::int64_t x_stride = 0, w_stride = 0, out_stride = 0;  // between rows, in elements
-  bool w_by_columns = true;
   bool accumulate = false;
   const float *x_scale = nullptr, *w_scale = nullptr;  // e4m3: [tokens] and [rows]
-  int batch = 1;
-  std::int64_t x_batch = 0, w_batch = 0, out_batch = 0;  // between products of the batch, in elements
 };
 
 // What a product may use, 256-byte aligned.
@@ -32,6 +29,8 @@ inline constexpr Bytes kGemmWorkspace{32 << 20};
 Status cublaslt_there();
 // Its version (130002 for 13.0.2); 0 if it is not there.
 std::int64_t cublaslt_version();
+// Why the library cannot do a product of this shape, or success. Addresses are not looked at.
+Status can_multiply(const Gemm& gemm);
 // Enqueues the product. The algorithm is the library's first choice for the shape, asked once. Errors: unsupported
 // where the library has none; device.
 Status multiply(const Gemm& gemm, void* workspace, cudaStream_t stream);

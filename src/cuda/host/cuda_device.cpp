@@ -115,10 +115,9 @@ class CudaDevice final : public Device {
     return std::unique_ptr<Event>(std::move(event));
   }
   bool can_capture() const override { return true; }
+  // The card's scheduler runs streams of several threads side by side: a share is the whole card.
   Result<std::unique_ptr<Device>> make_share(int, int) override {
-    return Error{.kind = ErrorKind::unsupported,
-                 .what = "the CUDA backend does not divide a card into shares",
-                 .rule = "cuda.shares"};
+    return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card_));
   }
 
  private:

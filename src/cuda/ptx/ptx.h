@@ -89,6 +89,13 @@ __device__ inline uint4 load_streaming(const void* global) {
   return v;
 }
 
+// 9.7.3.21 ex2.approx.ftz: 2^x to within 2^-22.5 of itself; subnormal results are zero.
+__device__ inline float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // 9.7.13.14 griddepcontrol (9.0 and newer; before it kernels run one after the other anyway).
 // Until the grids this one was launched behind have ended and what they wrote is visible.
 __device__ inline void wait_for_predecessors() {

@@ -13,7 +13,7 @@ struct AttentionParams {
   const std::int32_t* cu_q;        // [seqs + 1]
   void* out;                       // [tokens, heads, head_dim], of `out_type`
   DType type, out_type;
-  int seqs, heads, kv_heads, head_dim, page_tokens;
+  int tokens, seqs, heads, kv_heads, head_dim, page_tokens;
   int max_q, max_kv;  // upper bounds
   std::int64_t q_stride, page_table_stride;
   float scale;
@@ -33,24 +33,9 @@ cudaError_t attention_decode(const AttentionParams& params, void* workspace, cud
 // A warp per query and head, in fp32: any type, head_dim up to 512. The last resort, and what fp32 runs on.
 cudaError_t attention_simple(const AttentionParams& params, cudaStream_t stream);
 
-// The steps of standard attention beside its two products: keys and values out of their pages into rows, and softmax
-// with the mask over rows of scores.
-struct GatherParams {
-  const void* pages;               // [pages, kv_heads, page_tokens, head_dim], 16-bit
-  void* out;                       // [kv_heads, kv_tokens, head_dim]
-  const std::int32_t* page_table;  // of one sequence
-  int kv_heads, kv_tokens, head_dim, page_tokens;
-};
-cudaError_t gather_pages(const GatherParams& params, cudaStream_t stream);
-struct SoftmaxParams {
-  const float* scores;  // [heads, queries, kv_tokens]
-  void* weights;        // [heads, queries, kv_tokens], of `type`
-  DType type;
-  int heads, queries, kv_tokens;
-  float scale;
-  bool causal;
-  int window;
-};
-cudaError_t softmax_rows(const SoftmaxParams& params, cudaStream_t stream);
+// Standard attention: scores of all queries and keys in memory, softmax over them, weights times values. Types and
+// sizes as attention_flash.
+std::int64_t attention_standard_workspace(const AttentionParams& params);  // bytes
+cudaError_t attention_standard(const AttentionParams& params, void* workspace, cudaStream_t stream);
 
 }  // namespace rl::cuda

@@ -60,8 +60,8 @@ __global__ void __launch_bounds__(DecodeConfig<kHeadDim>::kThreads)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int kv_head = blockIdx.x, split = blockIdx.y, group = p.heads / p.kv_heads;
 
-  ptx::wait_for_predecessors();
   ptx::let_successors_begin();
+  // What a step's inputs say is older than any kernel of the step.
   const Sequence seq = sequence_of(p, blockIdx.z);
   if (seq.queries == 0) return;
   const int kv_first = first_key(p, seq.kv_len - 1);
@@ -88,10 +88,19 @@ __global__ void __launch_bounds__(DecodeConfig<kHeadDim>::kThreads)
       ptx::cp_async_16(to + C::kTileBytes, static_cast<const T*>(p.v_pages) + from, valid);
     }
   };
+  // Keys and values are older than this step, but the last token's: its tile is loaded after the wait.
+  const auto is_old = [&](int i) { return first + (i * C::kWarps + warp + 1) * kTokens <= seq.kv_len - 1; };
 #pragma unroll
   for (int i = 0; i < C::kStages - 1; ++i) {
-    if (i < mine) load(i);
+    if (i < mine && is_old(i)) load(i);
     ptx::cp_async_commit();
+  }
+  ptx::wait_for_predecessors();
+  bool last_is_extra = false;
+  if (mine > 0 && mine <= C::kStages - 1 && !is_old(mine - 1)) {
+    load(mine - 1);
+    ptx::cp_async_commit();
+    last_is_extra = true;
   }
 
   // Queries as A operands, straight from memory: lane / 4 is the row, rows past the group are zeros.
@@ -110,7 +119,10 @@ __global__ void __launch_bounds__(DecodeConfig<kHeadDim>::kThreads)
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
   const float scale = p.scale * kLog2e;
   for (int i = 0; i < mine; ++i) {
-    ptx::cp_async_wait<C::kStages - 2>();
+    if (last_is_extra && i == mine - 1)
+      ptx::cp_async_wait<0>();
+    else
+      ptx::cp_async_wait<C::kStages - 2>();
     __syncwarp();
     if (i + C::kStages - 1 < mine) load(i + C::kStages - 1);
     ptx::cp_async_commit();
@@ -140,7 +152,7 @@ __global__ void __launch_bounds__(DecodeConfig<kHeadDim>::kThreads)
       most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
       most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
       const float base = most == -INFINITY ? 0.0f : most * scale;
-      const float shrink = exp2f(largest[half] * scale - base);
+      const float shrink = ptx::exp2_approx(largest[half] * scale - base);
       largest[half] = most;
       float row_sum = 0;
 #pragma unroll
@@ -148,7 +160,7 @@ __global__ void __launch_bounds__(DecodeConfig<kHeadDim>::kThreads)
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           float& x = score[n][2 * half + j];
-          x = exp2f(fmaf(x, scale, -base));
+          x = ptx::exp2_approx(fmaf(x, scale, -base));
           row_sum += x;
         }
       sum[half] = fmaf(sum[half], shrink, row_sum);
@@ -201,7 +213,7 @@ __global__ void __launch_bounds__(DecodeConfig<kHeadDim>::kThreads)
     float value = 0, weights = 0;
 #pragma unroll
     for (int w = 0; w < C::kWarps; ++w) {
-      const float factor = exp2f(of(w)[kHeadDim] - most);
+      const float factor = ptx::exp2_approx(of(w)[kHeadDim] - most);
       value += of(w)[d] * factor;
       weights += of(w)[kHeadDim + 1] * factor;
     }
@@ -216,11 +228,11 @@ constexpr int kCombineThreads = 128;
 template <class T>
 __global__ void __launch_bounds__(kCombineThreads)
     combine_kernel(AttentionParams p, const float* partials, int split_tokens, int splits) {
-  ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const int head = blockIdx.x;
   const Sequence seq = sequence_of(p, blockIdx.y);
   if (seq.queries == 0) return;
+  ptx::wait_for_predecessors();
   const int first = first_key(p, seq.kv_len - 1) / split_tokens, end = (seq.kv_len + split_tokens - 1) / split_tokens;
   const float* const mine = partial_of(const_cast<float*>(partials), p, splits, blockIdx.y, head, 0);
   const int stride = p.head_dim + 2;
@@ -228,11 +240,12 @@ __global__ void __launch_bounds__(kCombineThreads)
   for (int s = first; s < end; ++s) most = fmaxf(most, mine[s * stride + p.head_dim]);
   float weights = 0;
   for (int s = first; s < end; ++s)
-    weights += mine[s * stride + p.head_dim + 1] * exp2f(mine[s * stride + p.head_dim] - most);
+    weights += mine[s * stride + p.head_dim + 1] * ptx::exp2_approx(mine[s * stride + p.head_dim] - most);
   T* const to = static_cast<T*>(p.out) + (static_cast<std::int64_t>(seq.first_q) * p.heads + head) * p.head_dim;
   for (int d = threadIdx.x; d < p.head_dim; d += kCombineThreads) {
     float value = 0;
-    for (int s = first; s < end; ++s) value += mine[s * stride + d] * exp2f(mine[s * stride + p.head_dim] - most);
+    for (int s = first; s < end; ++s)
+      value += mine[s * stride + d] * ptx::exp2_approx(mine[s * stride + p.head_dim] - most);
     to[d] = from_float<T>(value / weights);
   }
 }

@@ -28,6 +28,8 @@ struct FlashConfig {
   static constexpr int kRowTiles = kM / 16 / kWarps;  // m16 tiles of a warp
 };
 
+constexpr float kSlack = 8;  // in powers of two: bf16 and fp16 weights have the precision they have below 1
+
 // Byte of a 16-byte chunk in a tile of rows. Rows of 128 bytes or more: the eight rows of an ldmatrix meet all banks.
 template <int kRowBytes>
 __device__ inline int chunk_at(int row, int chunk) {
@@ -69,11 +71,16 @@ __global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(
   constexpr int kStep = C::kThreads / kRowChunks;  // rows between a thread's chunks, which are all in one column
   const int my_row = static_cast<int>(threadIdx.x) / kRowChunks, my_chunk = static_cast<int>(threadIdx.x) % kRowChunks;
   const bool in_row = my_chunk * 8 < p.head_dim;
+  // A tile within one page is one piece of memory.
+  const bool within_page = p.page_tokens >= C::kN;
   const auto load = [&](unsigned char* k_tile, int kv) {
+    const std::int64_t tile = row_of(p, pages, page_shift, kv_head, min(kv, seq.kv_len - 1));
 #pragma unroll 2  // all at once would need more registers than there are
     for (int row = my_row; row < C::kN; row += kStep) {
       const bool valid = in_row && kv + row < seq.kv_len;
-      const std::int64_t from = valid ? row_of(p, pages, page_shift, kv_head, kv + row) + my_chunk * 8 : 0;
+      const std::int64_t from = !valid        ? 0
+                                : within_page ? tile + row * p.head_dim + my_chunk * 8
+                                              : row_of(p, pages, page_shift, kv_head, kv + row) + my_chunk * 8;
       unsigned char* to = k_tile + chunk_at<C::kRowBytes>(row, my_chunk);
       ptx::cp_async_16(to, static_cast<const T*>(p.k_pages) + from, valid);
       ptx::cp_async_16(to + C::kTileBytes, static_cast<const T*>(p.v_pages) + from, valid);
@@ -136,25 +143,29 @@ __global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(
         for (int n = 0; n < C::kN / 8; ++n) most = fmaxf(most, fmaxf(score[m][n][2 * half], score[m][n][2 * half + 1]));
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
+        // The reference moves only when a score is above it by more than kSlack: weights stay below 2^kSlack, and the
+        // sums so far are seldom rescaled (FlashAttention-4's rule).
+        const bool moved = (most - largest[m][half]) * scale > kSlack;
+        if (__any_sync(0xffffffffu, moved)) {
+          const float shrink = moved ? ptx::exp2_approx((largest[m][half] - most) * scale) : 1.0f;
+          if (moved) largest[m][half] = most;
+          sum[m][half] *= shrink;
+#pragma unroll
+          for (int d = 0; d < kHeadDim / 8; ++d) {
+            out[m][d][2 * half] *= shrink;
+            out[m][d][2 * half + 1] *= shrink;
+          }
+        }
         // A row that has seen no key yet keeps its sums at zero.
-        const float base = most == -INFINITY ? 0.0f : most * scale;
-        const float shrink = exp2f(largest[m][half] * scale - base);
-        largest[m][half] = most;
-        float row_sum = 0;
+        const float base = largest[m][half] == -INFINITY ? 0.0f : largest[m][half] * scale;
 #pragma unroll
         for (int n = 0; n < C::kN / 8; ++n)
 #pragma unroll
           for (int j = 0; j < 2; ++j) {
             float& x = score[m][n][2 * half + j];
-            x = exp2f(fmaf(x, scale, -base));
-            row_sum += x;
+            x = ptx::exp2_approx(fmaf(x, scale, -base));
+            sum[m][half] += x;
           }
-        sum[m][half] = fmaf(sum[m][half], shrink, row_sum);
-#pragma unroll
-        for (int d = 0; d < kHeadDim / 8; ++d) {
-          out[m][d][2 * half] *= shrink;
-          out[m][d][2 * half + 1] *= shrink;
-        }
       }
     }
 

@@ -16,7 +16,8 @@ struct LinearParams {
   const float* bias;  // [rows] or null
   void* out;          // [tokens, rows], of `out_type`
   DType x_type, weight_type, out_type;
-  bool accumulate;  // out is f32
+  bool accumulate;          // out is f32
+  bool new_weight = false;  // a kernel before this one writes the weight: it is not read before that ended
   int tokens, rows, cols;
   std::int64_t x_stride;
 };

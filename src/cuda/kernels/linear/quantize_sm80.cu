@@ -69,9 +69,57 @@ __global__ void __launch_bounds__(kThreads) quantize_kernel(QuantizeParams p) {
   }
 }
 
+// The same for rows of whole 16-byte pieces that fit a block's registers: each element is loaded once.
+constexpr int kWideThreads = 512, kPieces = 4;
+template <class T>
+constexpr int kWideCols = kWideThreads* kPieces*(16 / static_cast<int>(sizeof(T)));
+
+template <class T, class Codes>
+__global__ void __launch_bounds__(kWideThreads) quantize_wide_kernel(QuantizeParams p) {
+  constexpr int kN = 16 / sizeof(T);
+  __shared__ std::uint32_t largest[kWideThreads / 32];
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  const std::int64_t token = blockIdx.x;
+  const T* x = static_cast<const T*>(p.x) + token * p.x_stride;
+  auto* q = static_cast<typename Codes::Code*>(p.q) + token * p.cols;
+  Vector<T, kN> piece[kPieces];
+  std::uint32_t most = 0;
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) {
+    const int at = (i * kWideThreads + static_cast<int>(threadIdx.x)) * kN;
+    if (at >= p.cols) continue;
+    piece[i] = *reinterpret_cast<const Vector<T, kN>*>(x + at);
+#pragma unroll
+    for (int j = 0; j < kN; ++j) most = max(most, __float_as_uint(to_float(piece[i].at[j])) & 0x7fffffffu);
+  }
+  most = __reduce_max_sync(0xffffffffu, most);
+  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = most;
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kWideThreads / 32; ++i) most = max(most, largest[i]);
+  const float scale = scale_of<Codes>(most);
+  if (threadIdx.x == 0) p.scale[token] = scale;
+#pragma unroll
+  for (int i = 0; i < kPieces; ++i) {
+    const int at = (i * kWideThreads + static_cast<int>(threadIdx.x)) * kN;
+    if (at >= p.cols) continue;
+    Vector<typename Codes::Code, kN> codes;
+#pragma unroll
+    for (int j = 0; j < kN; ++j) codes.at[j] = Codes::code(to_float(piece[i].at[j]), scale);
+    *reinterpret_cast<Vector<typename Codes::Code, kN>*>(q + at) = codes;
+  }
+}
+
 template <class T>
 cudaError_t quantize(const QuantizeParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(p.tokens));
+  constexpr int kN = 16 / sizeof(T);
+  const bool wide = !p.blocked && p.cols <= kWideCols<T> && p.cols % kN == 0 && p.x_stride % kN == 0 &&
+                    reinterpret_cast<std::uintptr_t>(p.x) % 16 == 0;
+  if (wide)
+    return p.q_type == DType::i8 ? launch(quantize_wide_kernel<T, Int8>, grid, kWideThreads, 0, stream, p)
+                                 : launch(quantize_wide_kernel<T, Fp8>, grid, kWideThreads, 0, stream, p);
   if (p.q_type == DType::i8) return launch(quantize_kernel<T, Int8, false>, grid, kThreads, 0, stream, p);
   if (p.blocked) return launch(quantize_kernel<T, Fp8, true>, grid, kThreads, 0, stream, p);
   return launch(quantize_kernel<T, Fp8, false>, grid, kThreads, 0, stream, p);

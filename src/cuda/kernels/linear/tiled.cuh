@@ -64,10 +64,11 @@ __global__ void __launch_bounds__(TiledConfig::kThreads, kKind == TiledKind::fp8
     }
   };
 
-  // Weights first: they depend on no predecessor.
-  load(0, 1);
+  // Weights first: they depend on no predecessor, but where one has just widened them.
+  if (!p.new_weight) load(0, 1);
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
+  if (p.new_weight) load(0, 1);
   load(0, 0);
   ptx::cp_async_commit();
 #pragma unroll
