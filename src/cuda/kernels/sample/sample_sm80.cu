@@ -176,7 +176,7 @@ struct Sums {
   u64 weight = 0;
   u32 count = 0;
 };
-constexpr int kWays = 8;
+constexpr int kWays = 8, kBatch = 8;
 
 // A whole row, or its listed candidates.
 struct WholeRow {
@@ -211,14 +211,24 @@ struct Chooser {
     __shared__ u32 count_shared[kWays - 1][kChooseThreads / 32];
 #pragma unroll
     for (int j = 0; j < kWays - 1; ++j) sums[j] = {};
-    for (int i = threadIdx.x; i < n; i += kChooseThreads) {
-      const u32 k = at.key(i);
-      if (k < key) continue;
-      const u64 w = at.weight(i);
-      if (w < least) continue;
+    // Several loads under way: a thread has hundreds of candidates of a whole row.
+    for (int first = threadIdx.x; first < n; first += kBatch * kChooseThreads) {
+      u32 k[kBatch];
+      u64 w[kBatch];
 #pragma unroll
-      for (int j = 0; j < kWays - 1; ++j)
-        if (k >= pivot[j]) sums[j].weight += w, ++sums[j].count;
+      for (int b = 0; b < kBatch; ++b) {
+        const int i = first + b * kChooseThreads;
+        k[b] = i < n ? at.key(i) : 0;
+      }
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) w[b] = k[b] >= key ? at.weight(first + b * kChooseThreads) : 0;
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        if (k[b] < key || w[b] < least) continue;
+#pragma unroll
+        for (int j = 0; j < kWays - 1; ++j)
+          if (k[b] >= pivot[j]) sums[j].weight += w[b], ++sums[j].count;
+      }
     }
 #pragma unroll
     for (int j = 0; j < kWays - 1; ++j) {
@@ -290,6 +300,7 @@ struct Chooser {
   // The weight of one candidate with this key, which exists.
   __device__ u64 weight_at(u32 k) const {
     __shared__ u64 found;
+#pragma unroll 8
     for (int i = threadIdx.x; i < n; i += kChooseThreads)
       if (at.key(i) == k) found = at.weight(i);
     __syncthreads();
@@ -396,6 +407,7 @@ struct Chooser {
     __shared__ u32 count;
     if (threadIdx.x == 0) count = 0;
     __syncthreads();
+#pragma unroll 8
     for (int i = threadIdx.x; i < n; i += kChooseThreads)
       if (at.key(i) >= key) list[atomicAdd(&count, 1u)] = {at.key(i), static_cast<u32>(i), at.weight(i)};
     __syncthreads();
