@@ -110,8 +110,8 @@ struct LoadOptions {
 Result<std::vector<std::string>> check_weights(const ModelConfig& config, const WeightSource& weights,
                                                const std::string& name);
 
-// Packs the source's weights into memory of the host or of a device, each into one allocation of its own. Prints nothing. Errors:
-// those of check_weights, before anything is allocated; out_of_memory; io.
+// Packs the source's weights into memory of the host or of a device, each into one allocation of its own. Prints
+// nothing. Errors: those of check_weights, before anything is allocated; out_of_memory; io.
 Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory);
 
 }  // namespace rl::model
