@@ -78,6 +78,11 @@ void add_limits(CLI::App* app, RunOptions& options) {
   app->add_option("--max-ppl-loss", options.max_ppl_loss,
                   fmt::format("share by which a format may raise the perplexity; default: {}", own.max_ppl_loss))
       ->check(CLI::NonNegativeNumber);
+  app->add_option("--max-foreign-load", options.max_foreign_load,
+                  fmt::format("share of the processors' time that other processes may take before a speed is invalid; "
+                              "default: {}; 1: never",
+                              own.max_foreign_load))
+      ->check(CLI::Range(0.0, 1.0));
 }
 
 // What `run` and `experiment` share.

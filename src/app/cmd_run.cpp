@@ -251,7 +251,8 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
                        .model = source,
                        .mode = full ? lab::Mode::full : lab::Mode::quick,
                        .seed = options.seed,
-                       .limits = limits_of(options)};
+                       .limits = limits_of(options),
+                       .cpu_time = telemetry::read_cpu_time};
   if (options.list || options.dry_run) {
     RL_TRY(print_list(entries, context, options, out));
     return kExitOk;

@@ -22,12 +22,13 @@ struct RunOptions {
   std::string runs_folder = "runs";
   std::string out;  // folder of this run; empty: runs_folder/<id>
   std::uint64_t seed = 1;
-  std::optional<double> max_kld, max_ppl_loss;  // those of lab::Limits; not given: its own, or the resumed run's
-  bool seed_given = false;                      // on the command line; a resumed run keeps its own otherwise
-  std::optional<std::string> resume;            // go on with this run ("": the newest) instead of a new one
-  std::string save_baseline;                    // a name for this run, to compare later ones with
-  std::string baseline;                         // compare with this run at the end; the exit status is the comparison's
-  bool json = false;                            // the record on standard output instead of the report
+  std::optional<double> max_kld, max_ppl_loss,
+      max_foreign_load;               // those of lab::Limits; not given: its own, or the resumed run's
+  bool seed_given = false;            // on the command line; a resumed run keeps its own otherwise
+  std::optional<std::string> resume;  // go on with this run ("": the newest) instead of a new one
+  std::string save_baseline;          // a name for this run, to compare later ones with
+  std::string baseline;               // compare with this run at the end; the exit status is the comparison's
+  bool json = false;                  // the record on standard output instead of the report
   bool color = false;
   std::string command;  // as typed, for the record
 };

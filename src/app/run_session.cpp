@@ -1,11 +1,6 @@
 #include "app/run_session.h"
 
 #include <charconv>
-#include <cstring>
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "app/find_run.h"
 #include "base/clock.h"
@@ -49,7 +44,8 @@ std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& o
       {"threads", std::to_string(options.device.threads)},
       {"isa", options.device.isa},
       {"max-kld", fmt::format("{}", limits.max_kld)},
-      {"max-ppl-loss", fmt::format("{}", limits.max_ppl_loss)}};
+      {"max-ppl-loss", fmt::format("{}", limits.max_ppl_loss)},
+      {"max-foreign-load", fmt::format("{}", limits.max_foreign_load)}};
   for (const auto& [axis, values] : options.axes) settings.emplace_back("--" + axis, joined(values));
   return settings;
 }
@@ -57,7 +53,8 @@ std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& o
 lab::Limits limits_of(const RunOptions& options) {
   const lab::Limits own;
   return {.max_kld = options.max_kld.value_or(own.max_kld),
-          .max_ppl_loss = options.max_ppl_loss.value_or(own.max_ppl_loss)};
+          .max_ppl_loss = options.max_ppl_loss.value_or(own.max_ppl_loss),
+          .max_foreign_load = options.max_foreign_load.value_or(own.max_foreign_load)};
 }
 
 Result<record::Run> interrupted_run(const RunOptions& options) {
@@ -95,6 +92,7 @@ Status adopt(const record::Run& interrupted, RunOptions& options) {
   };
   take(options.max_kld, "max-kld");
   take(options.max_ppl_loss, "max-ppl-loss");
+  take(options.max_foreign_load, "max-foreign-load");
   if (!options.axes.empty()) return ok();
   for (const auto& [name, value] : interrupted.settings) {
     if (!name.starts_with("--")) continue;
@@ -149,19 +147,19 @@ Status RunSession::open(const RunOptions& options) {
 }
 
 Status RunSession::lock() {
-  const std::string file = (folder_ / kLockFile).string();
-  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) return ok();
-  const int code = errno;
-  const bool held = lock_ >= 0 && code == EWOULDBLOCK;
-  if (lock_ >= 0) ::close(std::exchange(lock_, -1));
-  return Error{.kind = held ? ErrorKind::cancelled : ErrorKind::io,
-               .what = held ? "another process works on this run" : "cannot lock the run's folder",
-               .rule = held ? "run.locked" : "",
-               .file = file,
-               .found = held ? "" : std::strerror(code),
-               .hint = held ? "wait until it is done" : "",
-               .native_code = code};
+  Result<FileLock> lock = FileLock::take(folder_ / kLockFile);
+  if (!lock) {
+    Error error = lock.error();
+    const bool held = error.kind == ErrorKind::cancelled;
+    error.what = held ? "another process works on this run" : "cannot lock the run's folder";
+    if (held) {
+      error.rule = "run.locked";
+      error.hint = "wait until it is done";
+    }
+    return error;
+  }
+  lock_.emplace(std::move(*lock));
+  return ok();
 }
 
 Result<RunSession> RunSession::begin(const RunOptions& options, record::Run& run) {
@@ -182,15 +180,6 @@ Result<RunSession> RunSession::resume(const RunOptions& options, const record::R
   session.folder_ = options.out.empty() ? fs::path(options.runs_folder) / run.id : fs::path(options.out);
   RL_TRY(session.open(options));
   return session;
-}
-
-RunSession::RunSession(RunSession&& other) noexcept
-    : folder_(std::move(other.folder_)), store_(std::move(other.store_)), lock_(std::exchange(other.lock_, -1)) {}
-
-RunSession::~RunSession() {
-  if (lock_ < 0) return;
-  ::unlink((folder_ / kLockFile).c_str());
-  ::close(lock_);
 }
 
 }  // namespace rl::app

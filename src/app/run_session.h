@@ -6,6 +6,7 @@
 #include <string>
 
 #include "app/cmd_run.h"
+#include "base/file_lock.h"
 #include "base/result.h"
 #include "record/record.h"
 #include "record/store.h"
@@ -13,7 +14,8 @@
 namespace rl::app {
 
 // What was asked for and changes what is measured: "experiments", "mode", "device", "threads", "isa", the limits as
-// "max-kld" and "max-ppl-loss", and each axis as "--seq". Names and values as they stand in record::Run::settings.
+// "max-kld", "max-ppl-loss" and "max-foreign-load", and each axis as "--seq". Names and values as they stand in
+// record::Run::settings.
 std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& options,
                                                              const std::vector<std::string>& experiments, bool full);
 
@@ -43,16 +45,13 @@ class RunSession {
   const std::filesystem::path& folder() const { return folder_; }
   record::Store& store() { return *store_; }
 
-  RunSession(RunSession&&) noexcept;
-  ~RunSession();  // gives the lock back; the kernel does where the process is killed
-
  private:
   RunSession() = default;
   Status open(const RunOptions& options);
   Status lock();
   std::filesystem::path folder_;
+  std::optional<FileLock> lock_;  // outlives the store: given back when nothing is written any more
   std::optional<record::Store> store_;
-  int lock_ = -1;
 };
 
 }  // namespace rl::app

@@ -11,6 +11,12 @@ Seconds monotonic_now() {
   return {static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(since).count()) * 1e-9};
 }
 
+Seconds process_cpu_time() {
+  std::timespec used{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return {static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec)};
+}
+
 std::string utc_timestamp() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};

@@ -67,8 +67,11 @@ class BaselineExperiment final : public lab::Experiment {
 
   Status conclude(lab::Context& context, record::Experiment& record) override {
     std::optional<double> decode, prefill, share;
+    bool enough = true;  // samples for an interval
     for (const record::Row& row : record.rows) {
       if (!row.validity.valid) continue;
+      for (const record::Metric& metric : row.metrics)
+        enough = enough && (metric.samples.empty() || metric.samples.size() >= measure::kLeastSamples);
       if (const auto* metric = lab::find_metric(row, "decode_throughput"); metric && !decode) {
         decode = metric->value;
         if (const auto* read = lab::find_metric(row, "share_of_read_bandwidth")) share = read->value;
@@ -76,13 +79,18 @@ class BaselineExperiment final : public lab::Experiment {
       if (const auto* metric = lab::find_metric(row, "prefill_throughput")) prefill = metric->value;
     }
     if (!decode || !prefill) {
-      record.state = record::State::invalid;
-      record.outcome = record::Outcome::invalid;
+      // Measured, but while others used the machine: the rows are invalid, the program is not at fault.
+      const bool measured = std::any_of(record.rows.begin(), record.rows.end(), [](const record::Row& row) {
+        return !row.validity.valid && (lab::find_metric(row, "decode_throughput") != nullptr ||
+                                       lab::find_metric(row, "prefill_throughput") != nullptr);
+      });
+      record.state = measured ? record::State::done : record::State::invalid;
+      record.outcome = measured ? record::Outcome::inconclusive : record::Outcome::invalid;
       record.reasons.push_back("no valid row of decode or of prefill");
       record.measured = "no valid row";
       return ok();
     }
-    record.outcome = record::Outcome::holds;
+    record.outcome = enough ? record::Outcome::holds : record::Outcome::inconclusive;
     record.measured = fmt::format("{} tok/s decode", format_significant(*decode));
     const bool cached = share && *share > 1;  // more than memory gives: it never came from there
     record.meaning = fmt::format(

@@ -185,12 +185,14 @@ class BatchingExperiment final : public lab::Experiment {
     std::vector<measure::Task> tasks;
     std::int64_t thrown_away[std::size(kBatchingWays)] = {};
     for (std::size_t w = 0; w < std::size(kBatchingWays); ++w)
-      tasks.push_back({.name = kBatchingWays[w].name, .run = [&, w]() -> Status {
-                         RL_ASSIGN(const loadgen::Load load,
-                                   serve(*engine_, arrivals, {.policy = kBatchingWays[w].policy, .batch = seqs}));
-                         thrown_away[w] = load.thrown_away;
-                         return ok();
-                       }});
+      tasks.push_back(
+          {.name = kBatchingWays[w].name, .run = [&, w]() -> Status {
+             loadgen::EngineTarget target(*engine_);
+             RL_ASSIGN(const loadgen::Load load,
+                       loadgen::serve_timed(target, arrivals, {.policy = kBatchingWays[w].policy, .batch = seqs}));
+             thrown_away[w] = load.thrown_away;
+             return ok();
+           }});
     measure::Plan plan = context.plan();
     plan.warmup = 1;
     plan.min_samples = 6;

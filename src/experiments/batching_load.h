@@ -5,6 +5,7 @@
 #include "lab/experiment.h"
 #include "loadgen/arrivals.h"
 #include "loadgen/latency.h"
+#include "loadgen/serve.h"
 
 namespace rl::experiments {
 
@@ -16,11 +17,6 @@ inline constexpr BatchingWay kBatchingWays[] = {{"one at a time", loadgen::Polic
                                                 {"static batch", loadgen::Policy::static_batch},
                                                 {"continuous", loadgen::Policy::continuous}};
 inline constexpr std::size_t kOneAtATime = 0, kStaticBatch = 1, kContinuous = 2;
-
-// Serves the arrivals and checks that each request got every token it asked for, from an empty cache. Errors: the
-// engine's; internal with rule "load.truncated" or "load.warm_prefix".
-Result<loadgen::Load> serve(engine::Engine& engine, std::span<const loadgen::Arrival> arrivals,
-                            const loadgen::Admission& admission);
 
 // The gate: every way generates the same tokens for every request where the engine's variants promise that a row's bits
 // do not depend on its batch. Where they do not, the note says how many requests differ. Errors: internal with rule

@@ -322,7 +322,8 @@ class CombinedExperiment final : public lab::Experiment {
       return missing(technique).empty() ? "the rung was not measured" : missing(technique);
     };
     std::optional<Estimate> memory, speed, throughput;
-    if (const Measured* rung = rung_of(Technique::format); rung && rung_of(Technique::flash)) {
+    if (const Measured* rung = rung_of(Technique::format);
+        rung && rung->over_baseline.memory > 0 && rung_of(Technique::flash)) {
       const double saved = 1 - 1 / rung->over_baseline.memory;
       memory = Estimate{saved, {saved, saved}};
     }

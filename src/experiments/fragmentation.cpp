@@ -51,7 +51,8 @@ const lab::Info& fragmentation_info() {
                       .where = "all traces",
                       .expected = {1, kInfinity}}},
       .expected_quick = {5},
-      .expected_full = {40}};
+      .expected_full = {40},
+      .speed_rows = false};
   return info;
 }
 

@@ -144,7 +144,7 @@ class PowerExperiment final : public lab::Experiment {
         if (!row.validity.valid || *lab::find_axis(row, "phase") != phase) continue;
         const record::Metric* metric = lab::find_metric(row, "tokens_per_joule");
         const std::string& here = *lab::find_axis(row, "limit");
-        if (metric == nullptr || !metric->ci95) continue;
+        if (metric == nullptr || !metric->ci95 || metric->samples.size() < measure::kLeastSamples) continue;
         if (here == kPresent) {
           base = metric;
         } else if (most == nullptr || metric->value > most->value) {

@@ -11,7 +11,7 @@
 #include "experiments/list.h"
 #include "lab/conclude.h"
 #include "lab/engine_load.h"
-#include "loadgen/load.h"
+#include "loadgen/serve.h"
 
 namespace rl::experiments {
 namespace {
@@ -122,26 +122,9 @@ class Way {
     std::vector<loadgen::Arrival> arrivals;
     for (std::size_t i = worker; i < prompts_.size(); i += engines_.size())
       arrivals.push_back({.request = {.prompt = prompts_[i], .max_tokens = tokens}});
-    engine::Engine& engine = *engines_[worker];
-    const std::int64_t reused = engine.reused_tokens();
-    loadgen::EngineTarget target(engine);
-    RL_ASSIGN(loadgen::Load load,
-              loadgen::run_load(target, arrivals,
-                                {.policy = batch() ? loadgen::Policy::continuous : loadgen::Policy::one_at_a_time}));
-    if (engine.reused_tokens() != reused)
-      return Error{.kind = ErrorKind::internal,
-                   .what = "an input was not computed from an empty cache",
-                   .rule = "load.warm_prefix",
-                   .expected = "no token of the prompt in the prefix cache",
-                   .found = fmt::format("{} tokens", engine.reused_tokens() - reused)};
-    for (const loadgen::Served& served : load.requests)
-      if (!served.complete())
-        return Error{.kind = ErrorKind::internal,
-                     .what = "an input was not answered",
-                     .found = !served.refused.empty() ? served.refused
-                              : served.finished       ? engine::name_of(*served.finished)
-                                                      : "no end"};
-    return load;
+    loadgen::EngineTarget target(*engines_[worker]);
+    return loadgen::serve_timed(target, arrivals,
+                                {.policy = batch() ? loadgen::Policy::continuous : loadgen::Policy::one_at_a_time});
   }
 
   Result<std::vector<loadgen::Load>> run_all(std::int64_t tokens) {

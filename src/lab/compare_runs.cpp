@@ -1,6 +1,7 @@
 #include "lab/compare_runs.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include <fmt/format.h>
@@ -269,6 +270,11 @@ class Comparer {
         a.samples.empty()
             ? measure::compare_figures(a, b, std::min(kCountedEffect, options_.smallest_effect))
             : measure::compare_between(summarised(a, a_), summarised(b, b_), drift, options_.smallest_effect));
+    if (!a.samples.empty() && !result_.drift) {
+      // How far the machine moved is not known, so the difference has no bounds.
+      family_.back().comparison.ci95 = {0, std::numeric_limits<double>::infinity()};
+      family_.back().p_value = 1;
+    }
     result_.metrics.push_back(described(experiment, label, a, b));
   }
 

@@ -1,6 +1,7 @@
 #include "lab/engine_load.h"
 
 #include "base/checked.h"
+#include "loadgen/serve.h"
 #include "num/random.h"
 
 namespace rl::lab {
@@ -72,17 +73,6 @@ class Decoding {
   std::int64_t steps_ = -1;  // since all prompts were in; -1: not begun
 };
 
-// A prompt that was found in the cache was not measured.
-Status cold_since(const engine::Engine& engine, std::int64_t reused_before) {
-  if (engine.reused_tokens() == reused_before) return ok();
-  return Error{.kind = ErrorKind::internal,
-               .what = "a prompt was not computed from an empty cache",
-               .rule = "load.warm_prefix",
-               .expected = "no token of the prompt in the prefix cache",
-               .found = fmt::format("{} tokens", engine.reused_tokens() - reused_before),
-               .hint = "turn prefix_reuse off in the engine's options"};
-}
-
 }  // namespace
 
 std::int64_t DecodeLoad::drift() const { return std::max({std::int64_t{32}, depth / 10, steps}); }
@@ -111,23 +101,11 @@ std::vector<engine::Request> random_requests(std::int64_t n, const RequestShape&
 }
 
 Status serve_all(engine::Engine& engine, const std::vector<engine::Request>& requests) {
-  const std::int64_t reused = engine.reused_tokens();
-  std::int64_t asked = 0, generated = 0;
-  for (const engine::Request& request : requests) {
-    RL_TRY(engine.submit(request));
-    asked += request.max_tokens;
-  }
-  while (!engine.idle()) {
-    RL_ASSIGN(const auto events, engine.step());
-    for (const engine::TokenEvent& event : events) generated += event.token >= 0;
-  }
-  if (generated != asked)
-    return Error{.kind = ErrorKind::internal,
-                 .what = "a request ended before its last token",
-                 .rule = "load.truncated",
-                 .expected = fmt::format("{} tokens of {} requests", asked, requests.size()),
-                 .found = std::to_string(generated)};
-  return cold_since(engine, reused);
+  std::vector<loadgen::Arrival> arrivals;
+  for (const engine::Request& request : requests) arrivals.push_back({.request = request});
+  loadgen::EngineTarget target(engine);
+  RL_TRY(loadgen::serve_timed(target, arrivals, {}));
+  return ok();
 }
 
 measure::Task prefill_task(engine::Engine& engine, std::int64_t tokens, std::uint64_t seed, std::string name) {

@@ -46,9 +46,8 @@ struct RequestShape {
 std::vector<engine::Request> random_requests(std::int64_t n, const RequestShape& shape, std::int64_t vocab,
                                              std::uint64_t seed);
 
-// Submits all and steps until each has every token it asked for. The engine must be idle. Errors: the engine's;
-// internal with rule "load.truncated" if a request ends before its last token, "load.warm_prefix" if a prompt was found
-// in the cache instead of computed.
+// Submits all and steps until each has every token it asked for. The engine must be idle. Errors: those of
+// loadgen::serve_timed, whose rules hold here.
 Status serve_all(engine::Engine& engine, const std::vector<engine::Request>& requests);
 
 // Operations of the matrix products of a prefill: two per weight of the layers and token, the head for one row.

@@ -17,15 +17,18 @@
 #include "ops/catalog.h"
 #include "ops/oracle.h"
 #include "record/record.h"
+#include "telemetry/cpu_time.h"
 
 namespace rl::lab {
 
 enum class Mode { quick, full };
 
-// What the user lets an optimisation cost in quality.
+// What the user allows: an optimisation to cost in quality, and others to take of the machine.
 struct Limits {
   double max_kld = 0.01;       // mean KL divergence to the baseline's distribution, nats per token
   double max_ppl_loss = 0.01;  // share by which the perplexity may rise
+  // Share of the processors' time that other processes may take while speed is measured: above it rows are invalid.
+  double max_foreign_load = 0.25;
 };
 
 // What a run gives every experiment.
@@ -40,6 +43,8 @@ struct Context {
   double effort = 1;   // of the time that measurements may take; tests, which judge no number, use less
   AxisOverrides axes;  // --seq 128..4096
   std::function<void(const std::string& what, int done, int all)> progress;  // may be empty
+  // What this process and others use of the processors: telemetry::read_cpu_time. Empty: foreign load is not judged.
+  std::function<std::optional<telemetry::CpuTime>()> cpu_time = {};
 
   bool full() const { return mode == Mode::full; }
   measure::Plan plan() const;  // of one measurement in this mode
@@ -59,6 +64,9 @@ struct Info {
   std::vector<Axis> axes;
   std::vector<record::Hypothesis> hypotheses;  // id, claim, metric, where, expected
   Seconds expected_quick, expected_full;       // time it takes, for the progress line
+  // What is measured is speed: foreign load makes rows with a time or a rate invalid. false: quality or memory, and
+  // times beside them are not judged.
+  bool speed_rows = true;
 };
 
 class Experiment {

@@ -1,5 +1,7 @@
 #include "lab/hypothesis.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "base/units.h"
@@ -21,6 +23,8 @@ std::string text(const record::Interval& interval) {
 
 Outcome outcome_of(const record::Interval& measured, const record::Interval& expected) {
   if (!well_formed(measured) || !well_formed(expected)) return Outcome::invalid;
+  // From nothing to infinity: too few samples for an interval, which agrees with everything.
+  if (measured.low <= 0 && std::isinf(measured.high)) return Outcome::inconclusive;
   if (measured.high < expected.low) return Outcome::refuted;
   if (measured.low > expected.high) return Outcome::exceeds;
   if (measured.low >= expected.low) return Outcome::holds;
@@ -52,8 +56,10 @@ void judge(record::Hypothesis& hypothesis, std::span<const std::string> faults) 
     hypothesis.reason =
         fmt::format("the value {} lies outside its interval {}", format_significant(*value), text(measured));
   } else if (hypothesis.outcome == Outcome::inconclusive) {
-    hypothesis.reason = fmt::format("the interval {} has the least expected, {}, inside", text(measured),
-                                    format_significant(hypothesis.expected.low));
+    hypothesis.reason = std::isinf(measured.high) && measured.low <= 0
+                            ? "too few samples for an interval"
+                            : fmt::format("the interval {} has the least expected, {}, inside", text(measured),
+                                          format_significant(hypothesis.expected.low));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "lab/runner.h"
 
 #include "base/clock.h"
+#include "lab/disturbance.h"
 
 namespace rl::lab {
 namespace {
@@ -15,6 +16,15 @@ record::Experiment blank(const Info& info) {
   record.expected = info.expected;
   record.hypotheses = info.hypotheses;
   return record;
+}
+
+// "internal: a request ended before its last token (expected 4 tokens, found 1 tokens, stop) [load.truncated]"
+std::string reason_of(const Error& error) {
+  std::string text = std::string(to_string(error.kind)) + ": " + error.what;
+  if (!error.expected.empty() && !error.found.empty())
+    text += fmt::format(" (expected {}; found {})", error.expected, error.found);
+  if (!error.rule.empty()) text += fmt::format(" [{}]", error.rule);
+  return text;
 }
 
 void end_with(record::Experiment& record, record::State state, const Error& error) {
@@ -52,14 +62,15 @@ Result<record::Experiment> run_experiment(const Entry& entry, Context& context) 
   record.state = record::State::done;
 
   Status status = experiment->begin(context, record);
+  ForeignLoad foreign(context.cpu_time);
   for (std::size_t i = 0; status && i < points.size(); ++i) {
+    const Added before{.rows = record.rows.size(), .comparisons = record.comparisons.size()};
     if (context.progress) context.progress(points[i].label(), static_cast<int>(i), static_cast<int>(points.size()));
     if (const Status measured = experiment->measure(context, points[i], record); !measured) {
       const Error& error = measured.error();
-      record.rows.push_back(
-          {.axes = points[i].values(),
-           .validity = {.valid = false, .reasons = {std::string(to_string(error.kind)) + ": " + error.what}}});
+      record.rows.push_back({.axes = points[i].values(), .validity = {.valid = false, .reasons = {reason_of(error)}}});
     }
+    judge_point(entry.info, context, before, foreign.since_last(), record);
   }
   if (status) status = experiment->conclude(context, record);
   if (!status) end_with(record, record::State::failed, status.error());

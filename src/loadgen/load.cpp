@@ -28,15 +28,20 @@ class Client {
 
   Result<Load> run() {
     load_.start = clock_.now();
+    Seconds others;  // times since the last step that are not the client's
     for (;;) {
-      hand_over();
+      others += hand_over();
+      const Seconds begin = since_start();
       if (target_.idle()) {
         if (next_ == arrivals_.size()) break;
         clock_.wait_until(due());
+        others += since_start() - begin;
         continue;
       }
+      load_.client_times.push_back(begin - free_since_ - others);
       RL_ASSIGN(const auto events, target_.step());
       free_since_ = since_start();
+      others = {};
       for (const engine::TokenEvent& event : events) take(event);
     }
     load_.duration = since_start();
@@ -48,14 +53,16 @@ class Client {
   Seconds due() const { return load_.start + arrivals_[next_].at; }
   Seconds since_start() { return clock_.now() - load_.start; }
 
-  void hand_over() {
+  // The time that the target took to take the requests.
+  Seconds hand_over() {
+    Seconds taken;
     for (std::int64_t group = 0; next_ < arrivals_.size(); ++group) {
       if (admission_.policy != Policy::continuous) {
         const std::int64_t places = admission_.policy == Policy::static_batch ? admission_.batch : 1;
-        if (group == 0 ? !target_.idle() : group >= places) return;
+        if (group == 0 ? !target_.idle() : group >= places) return taken;
         if (group == 0) begin_group(places);
       }
-      if (clock_.now() < due()) return;
+      if (clock_.now() < due()) return taken;
       const Seconds now = since_start();
       Served& served = load_.requests[next_];
       served.submitted = now;
@@ -66,8 +73,10 @@ class Client {
         open_[id->value] = next_;
       else
         served.refused = id.error().what;
+      taken += since_start() - now;
       ++next_;
     }
+    return taken;
   }
 
   void begin_group(std::int64_t places) {

@@ -27,6 +27,8 @@ class Target {
   virtual Result<RequestId> submit(engine::Request request) = 0;
   virtual Result<std::vector<engine::TokenEvent>> step() = 0;  // runs until something came, or one step
   virtual bool idle() const = 0;
+  virtual std::int64_t reused_tokens() const { return 0; }  // of prompts, found in a cache instead of computed; so far
+  virtual bool reuses_prefixes() const { return false; }
 };
 
 class EngineTarget final : public Target {
@@ -35,6 +37,8 @@ class EngineTarget final : public Target {
   Result<RequestId> submit(engine::Request request) override { return engine_.submit(std::move(request)); }
   Result<std::vector<engine::TokenEvent>> step() override { return engine_.step(); }
   bool idle() const override { return engine_.idle(); }
+  std::int64_t reused_tokens() const override { return engine_.reused_tokens(); }
+  bool reuses_prefixes() const override { return engine_.options().prefix_reuse; }
 
  private:
   engine::Engine& engine_;
@@ -89,6 +93,8 @@ struct Load {
   Seconds start;                 // by the clock
   Seconds duration;              // until the last request had ended
   std::int64_t thrown_away = 0;  // tokens that a padded batch generated for nobody
+  // What the client itself took before each step: neither the target's time, nor waiting for an arrival.
+  std::vector<Seconds> client_times;
 };
 
 // Runs the load to its end on an idle target. Errors: the target's steps. A refused request is a result.

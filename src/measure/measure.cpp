@@ -260,7 +260,7 @@ std::vector<std::string> warnings_of(const Plan& plan, const record::Metric& met
   std::vector<std::string> warnings;
   const std::vector<double>& samples = metric.samples;
   if (samples.empty()) return warnings;
-  if (samples.size() < 6)
+  if (samples.size() < kLeastSamples)
     warnings.push_back(
         fmt::format("{}: only {} samples: the interval is their whole range", metric.name, samples.size()));
   if (metric.stop != record::Stop::converged && metric.ci95) {

@@ -14,6 +14,10 @@
 
 namespace rl::measure {
 
+// Samples without which no interval of 95% exists and no verdict is given: of fewer the whole range covers with less
+// (1 - 2^(1 - n)).
+inline constexpr std::size_t kLeastSamples = 6;
+
 struct Plan {
   record::Timing timing = record::Timing::hot;
   int warmup = 2;             // iterations at least, not timed

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/checked.h"
+#include "model/constant_weights.h"
 #include "model/model.h"
 #include "model/weight_names.h"
 #include "num/convert.h"
@@ -93,6 +94,7 @@ class Loader {
       if (not_finite_[i] > 0)
         weights_.warnings.push_back(
             fmt::format("{}: {} values of '{}' are infinite or NaN", source_.name, not_finite_[i].load(), names_[i]));
+    RL_TRY(constants_->judge(source_.name, names_, weights_.warnings));
     return std::move(weights_);
   }
 
@@ -218,6 +220,7 @@ class Loader {
 
   Status run() {
     not_finite_ = std::vector<std::atomic<std::int64_t>>(names_.size());
+    constants_.emplace(names_.size());
     next_ = 0;
     all_ = {};
     for (const Piece& piece : pieces_) all_ += Bytes{piece.bytes};
@@ -261,6 +264,8 @@ class Loader {
       return ok();
     }
     if (!source_.synthetic) not_finite_[piece.tensor] += count_not_finite(rows);
+    if (piece.to && piece.to != &weights_.embedding && piece.to != &weights_.head)
+      constants_->look_at(piece.tensor, rows);
     if (!piece.to) {
       to_floats(rows, piece.floats);
       return ok();
@@ -301,6 +306,7 @@ class Loader {
   std::vector<Lane> lanes_;                        // by worker
   std::int64_t largest_piece_ = 1;                 // packed
   std::vector<std::atomic<std::int64_t>> not_finite_;
+  std::optional<ConstantWeights> constants_;  // of the linear weights
   std::atomic<std::size_t> next_ = 0;
   std::atomic<bool> stopped_ = false;
   std::mutex mutex_;  // of what follows

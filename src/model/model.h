@@ -93,7 +93,7 @@ struct ModelWeights {
   Bytes bytes;                 // in all
   Bytes bytes_per_token;       // read by a decode step: all but the embedding, unless it is the head
 
-  std::vector<std::string> warnings;  // tensors with values that are not finite numbers
+  std::vector<std::string> warnings;  // tensors with values that are not finite numbers, or that have one value only
 };
 
 struct LoadOptions {
@@ -111,7 +111,8 @@ Result<std::vector<std::string>> check_weights(const ModelConfig& config, const 
                                                const std::string& name);
 
 // Packs the source's weights into memory of the host or of a device, each into one allocation of its own. Prints
-// nothing. Errors: those of check_weights, before anything is allocated; out_of_memory; io.
+// nothing. Errors: those of check_weights, before anything is allocated; out_of_memory; io; invalid_input, rule
+// "weights.constant", if most linear weights are zero or one value.
 Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory);
 
 }  // namespace rl::model

@@ -30,7 +30,7 @@ struct RunComparison {
   std::vector<std::string> invalid;        // why no verdict may rest on these runs
   std::vector<std::string> skipped;        // what one of them lacks
   // How far the machine's own rates moved between the runs, as a ratio: the largest of the anchors'. Every interval of
-  // a sampled metric is wider by it. Nothing: neither run measured an anchor.
+  // a sampled metric is wider by it. Nothing: not both runs measured an anchor, and those intervals have no bounds.
   std::optional<double> drift;
   std::vector<ComparedMetric> anchors;  // rates of the machine, not of the program: not judged
   std::vector<ComparedMetric> metrics;

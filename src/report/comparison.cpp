@@ -96,8 +96,8 @@ std::vector<std::string> method_lines(const RunComparison& comparison) {
         percent(*comparison.drift)));
   else
     lines.push_back(
-        "Neither run says how the machine's own rates moved (no ceilings of the experiment baseline in both): the "
-        "intervals hold for these two runs, not for the two programs.");
+        "Neither run says how the machine's own rates moved (no ceilings of the experiment baseline in both): no "
+        "difference of speed can be told from the machine's, and none gets a verdict.");
   lines.push_back(fmt::format(
       "BETTER and WORSE: at least {} apart (counted figures: 1%), and Holm's correction for {} comparisons keeps the "
       "chance of any false one at {}. SAME: the interval lies within {}.",

@@ -142,8 +142,8 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST_F(ResumeTest, BaselinesNameRunsToCompareWith) {
-  const std::vector<std::string> small = {"run",     "--only", "attention", "--seq", "64",
-                                          "--heads", "1",      "--causal",  "no"};
+  const std::vector<std::string> small = {"run",      "--only", "attention",          "--seq", "64", "--heads", "1",
+                                          "--causal", "no",     "--max-foreign-load", "1"};
   const auto with = [&](std::vector<std::string> more) {
     more.insert(more.begin(), small.begin(), small.end());
     return run(more);

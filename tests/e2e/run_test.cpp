@@ -31,7 +31,8 @@ class RunTest : public testing::Test {
 };
 
 TEST_F(RunTest, OneExperimentLeavesRecordReportAndHistory) {
-  const Finished finished = run({"experiment", "attention", "--seq", "64,128,256", "--heads", "2"});
+  const Finished finished =
+      run({"experiment", "attention", "--seq", "64,128,256", "--heads", "2", "--max-foreign-load", "1"});
   ASSERT_EQ(finished.status, 0) << finished.err;
   EXPECT_THAT(finished.out, HasSubstr("attention"));
   for (const char* file : {"record.json", "report.html", "report.md", "results.csv"})

@@ -17,6 +17,11 @@ class BatchingTest : public ExperimentsTest {
     RL_CHECK(engine.has_value());
     return std::move(*engine);
   }
+  static Result<loadgen::Load> serve(engine::Engine& engine, std::span<const loadgen::Arrival> arrivals,
+                                     const loadgen::Admission& admission) {
+    loadgen::EngineTarget target(engine);
+    return loadgen::serve(target, arrivals, admission);
+  }
   std::vector<loadgen::Arrival> requests(std::int64_t n) const {
     return loadgen::make_requests(n, {.prompt_low = 70, .prompt_high = 90, .output_low = 2, .output_high = 6},
                                   model_.config.vocab, 5);
@@ -75,9 +80,10 @@ TEST_F(BatchingTest, AWarmPrefixOrATruncatedAnswerIsAnError) {
 
   auto duplicates = requests(2);
   duplicates[1] = duplicates[0];
+  duplicates[1].request.prompt.push_back(7);
   const auto fresh = make_engine(true);
   const auto shared = serve(*fresh, duplicates, {.policy = loadgen::Policy::one_at_a_time});
-  ASSERT_FALSE(shared) << "the second prompt is the first's";
+  ASSERT_FALSE(shared) << "the second prompt begins with the first";
   EXPECT_EQ(shared.error().rule, "load.warm_prefix");
 
   const auto cold = make_engine(false);

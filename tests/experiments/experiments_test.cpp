@@ -117,7 +117,7 @@ TEST_F(ExperimentsTest, ALoadIsServedWholeAndCold) {
   const Status truncated = serve(false, short_answer);
   ASSERT_FALSE(truncated);
   EXPECT_EQ(truncated.error().rule, "load.truncated");
-  EXPECT_EQ(truncated.error().found, "9");
+  EXPECT_EQ(truncated.error().found, "1 tokens, stop");
 }
 
 // Only these may be skipped on a machine without a GPU; each says why and what to do about it, and nothing but

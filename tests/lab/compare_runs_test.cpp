@@ -2,6 +2,8 @@
 
 #include "lab/compare_runs.h"
 
+#include <cmath>
+
 #include <gmock/gmock.h>
 
 #include "check/result.h"
@@ -114,6 +116,21 @@ INSTANTIATE_TEST_SUITE_P(
               Verdict::same},
         Plant{"unfinished", [](Run& b) { b.finished.clear(); }, Judgement::invalid, Verdict::same}),
     [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST(CompareRuns, WithoutAnchorsADifferenceOfSpeedIsInconclusiveAndCountedFiguresAreJudged) {
+  for (const double time : {0.7, 1.0, 1.3}) {
+    record::Run a = a_run("a", 1), b = a_run("b", 5);
+    row_of(b).metrics[0] = timed("time", time, 5);
+    for (Run* run : {&a, &b}) run->experiments.erase(run->experiments.begin());
+    const auto comparison = compared(a, b);
+    EXPECT_FALSE(comparison.drift);
+    ASSERT_EQ(comparison.metrics.size(), 3u);
+    EXPECT_EQ(comparison.metrics[0].result.verdict, Verdict::inconclusive);
+    EXPECT_TRUE(std::isinf(comparison.metrics[0].result.ci95.high));
+    EXPECT_EQ(comparison.metrics[1].result.verdict, Verdict::same) << "bytes";
+    EXPECT_EQ(judgement_of(comparison), Judgement::inconclusive);
+  }
+}
 
 struct Unlike {
   const char* name;

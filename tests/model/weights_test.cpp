@@ -230,6 +230,33 @@ TEST(LoadWeights, NotFiniteValuesAndExtraTensorsAreWarningsStaleBuffersAreNothin
       << warnings[0];
 }
 
+// Zeroes the stored bytes of some tensors.
+void clear_tensors(std::string& file, const Checkpoint& checkpoint, const std::string& ending) {
+  for (const auto& [name, tensor] : checkpoint.files()[0].tensors())
+    if (name.ends_with(ending)) std::fill_n(file.begin() + tensor.begin, tensor.bytes, '\0');
+}
+
+TEST(LoadWeights, OneEmptyMatrixIsAWarningMostOfThemAnError) {
+  MemoryFiles files;
+  files.files["config.json"] = read_text(fixture("llama2") + "/config.json");
+  std::string& file = files.files["model.safetensors"];
+  file = read_text(fixture("llama2") + "/model.safetensors");
+  ASSERT_VALUE(const auto checkpoint, Checkpoint::open(files));
+  ModelSource source{.name = "m"};
+  ASSERT_VALUE(source.config, read_config(files));
+  clear_tensors(file, *checkpoint, "layers.1.self_attn.o_proj.weight");
+  ASSERT_VALUE(source.weights, open_safetensors(files));
+  ASSERT_VALUE(const ModelWeights some, load_weights(source, {}, host_memory()));
+  EXPECT_EQ(some.warnings,
+            std::vector<std::string>{"m: 'model.layers.1.self_attn.o_proj.weight' is all zero or one value"});
+  clear_tensors(file, *checkpoint, "_proj.weight");
+  ASSERT_VALUE(source.weights, open_safetensors(files));
+  const auto none = load_weights(source, {}, host_memory());
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().rule, "weights.constant");
+  EXPECT_EQ(none.error().kind, ErrorKind::invalid_input);
+}
+
 TEST(FindModel, TheDemoIsInTheProgram) {
   for (const char* file : {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
                            "tokenizer_config.json", "eval.txt"}) {
