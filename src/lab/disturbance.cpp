@@ -3,7 +3,8 @@
 namespace rl::lab {
 namespace {
 
-constexpr double kShortShare = 0.1;  // of Plan::min_time
+// Half of what measure/ takes of the shortest task: 10 samples of 100 us.
+constexpr Seconds kShortest{0.5e-3};
 
 bool is_speed(const record::Metric& metric) {
   return metric.unit == "s" || metric.unit.ends_with("/s") || metric.unit == "J" || metric.unit == "tok/J" ||
@@ -70,7 +71,7 @@ void judge_point(const Info& info, const Context& context, const Added& from, st
     else if (foreign && *foreign > kForeignWarning)
       row.validity.warnings.push_back(
           fmt::format("foreign load: other processes took {} of the processors' time", percent(*foreign)));
-    const Seconds least{kShortShare * context.plan().min_time.count};
+    const Seconds least{context.effort * kShortest.count};
     if (const auto time = measured_time(row); time && *time < least) {
       std::string reason = fmt::format("short run: {} were measured in all, {} are the least (lab.short_run)",
                                        format_seconds(*time), format_seconds(least));

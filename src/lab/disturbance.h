@@ -36,7 +36,7 @@ struct Added {
 // point's comparisons go, as nothing may rest on them, if
 //   "lab.foreign_load"  others took more than limits.max_foreign_load of the processors' time, and computation is on
 //                       the processors; from kForeignWarning on a warning;
-//   "lab.short_run"     all samples together lasted less than a tenth of the time that a measurement is given.
+//   "lab.short_run"     all samples together lasted less than 0.5 ms (of effort 1).
 // Where info.speed_rows is false the rows are of quality or memory: they get a warning and stay valid.
 void judge_point(const Info& info, const Context& context, const Added& from, std::optional<double> foreign,
                  record::Experiment& record);

@@ -121,7 +121,7 @@ TEST(CompareRuns, WithoutAnchorsADifferenceOfSpeedIsInconclusiveAndCountedFigure
   for (const double time : {0.7, 1.0, 1.3}) {
     record::Run a = a_run("a", 1), b = a_run("b", 5);
     row_of(b).metrics[0] = timed("time", time, 5);
-    for (Run* run : {&a, &b}) run->experiments.erase(run->experiments.begin());
+    for (record::Run* run : {&a, &b}) run->experiments.erase(run->experiments.begin());
     const auto comparison = compared(a, b);
     EXPECT_FALSE(comparison.drift);
     ASSERT_EQ(comparison.metrics.size(), 3u);
