@@ -3,8 +3,10 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 ARGS ?=
+# CUDA=no: without CUDA also where a card is. ARCHS: CUDA architectures of `make cuda` and `make dist`. TESTS=1: tests in the folder of `make dist`.
+export CUDA ARCHS TESTS
 
-.PHONY: help setup build run test tests check format bench soak fresh asan tsan clean
+.PHONY: help setup build run test tests check format bench cuda dist soak fresh asan tsan clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -12,7 +14,7 @@ help: ## this list
 setup: ## install missing Debian packages (sudo only if not root)
 	@tools/setup
 
-build: setup ## build the program: build/redline
+build: setup ## build the program: build/redline (with CUDA where a card is; CUDA=no: without)
 	@tools/build cpu
 
 run: build ## measure this machine: every experiment, one report (ARGS="--full" for more)
@@ -27,11 +29,17 @@ test: tests ## run the tests (at most 5 minutes on 2 cores after the build)
 check: tests ## format, layering, self-contained headers, documentation
 	@tools/check
 
-format: ## format all C++ sources
-	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+format: ## format all C++ and CUDA sources
+	@git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format -i
 
 bench: build ## prefill and decode rates beside what the machine reaches
 	@tools/bench/bench $(ARGS)
+
+cuda: setup ## build with CUDA, no card needed: build/cuda/redline (ARCHS=120a for one architecture)
+	@tools/build cuda
+
+dist: setup ## a folder to copy to other machines: dist/ (ARCHS=90a for one architecture, TESTS=1 with the tests for a card)
+	@tools/dist
 
 soak: tests ## long tests by hand: soak, fuzz, kill sweeps; keeps its log in docs/results/
 	@tools/soak/soak $(ARGS)
@@ -46,4 +54,4 @@ fresh: ## run make run and make test in an empty Debian root, with and without n
 	@tools/fresh
 
 clean: ## remove everything built
-	@rm -rf build
+	@rm -rf build dist

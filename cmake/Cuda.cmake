@@ -1,5 +1,5 @@
-# The CUDA toolkit and how kernels are compiled. REDLINE_CUDA: OFF, or ON for the toolkit in PATH, CUDACXX or
-# third_party/cuda (tools/cuda-toolkit puts one there). REDLINE_CUDA_ARCHS: what to compile for.
+# The CUDA toolkit and how kernels are compiled. REDLINE_CUDA: OFF, or ON for the toolkit of CMAKE_CUDA_COMPILER, which
+# tools/build takes from tools/cuda-toolkit. REDLINE_CUDA_ARCHS: what to compile for.
 set(REDLINE_CUDA_ARCHS "80;89;90;90a;120;120a" CACHE STRING "CUDA architectures: of 80 89 90 90a 120 120a")
 option(REDLINE_CUDA "Build the CUDA backend" OFF)
 if(NOT REDLINE_CUDA)
@@ -15,6 +15,10 @@ set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA_STANDARD 20)
 find_package(CUDAToolkit 13.0 REQUIRED)
+# Where a program looks for cuBLASLt first; a relocatable one looks beside itself (cmake/Dist.cmake).
+if(NOT REDLINE_DIST)
+  list(APPEND CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR} ${PROJECT_SOURCE_DIR}/third_party/cuda/lib)
+endif()
 
 # The -gencode options for a file, by the suffix of its name: sm80 and sm89 files are for that architecture and all newer
 # ones, sm90a and sm120a files for that one alone. An `a` in REDLINE_CUDA_ARCHS stands for its plain architecture as well.
@@ -43,9 +47,15 @@ function(rl_gencode source result)
   set(${result} "${options}" PARENT_SCOPE)
 endfunction()
 
-# rl_cuda_kernels(<target> files...): an object library of kernels. They include the standard library and our plain
-# structs only, from src/. Spills and warnings are errors.
+# rl_cuda_kernels(<target> files...): a library of kernels. They include the standard library and our plain structs only,
+# from src/. Spills and warnings are errors. Compression "size" makes the code of an architecture a tenth of the default's.
 function(rl_cuda_kernels name)
+  set(known 80 89 90 90a 120 120a)
+  foreach(arch IN LISTS REDLINE_CUDA_ARCHS)
+    if(NOT arch IN_LIST known)
+      message(FATAL_ERROR "REDLINE_CUDA_ARCHS: ${arch} is not one of ${known}")
+    endif()
+  endforeach()
   set(sources "")
   foreach(source IN LISTS ARGN)
     rl_gencode(${source} gencode)
@@ -57,6 +67,6 @@ function(rl_cuda_kernels name)
   add_library(${name} STATIC ${sources})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_ARCHITECTURES OFF)
-  target_compile_options(${name} PRIVATE -O3 -lineinfo --expt-relaxed-constexpr -Werror=all-warnings
+  target_compile_options(${name} PRIVATE -O3 -lineinfo --compress-mode=size --expt-relaxed-constexpr -Werror=all-warnings
     -Xptxas=-warn-spills,-Werror -Xcompiler=-Wall,-Wno-unused-function,-fPIE --threads=1)
 endfunction()
