@@ -2,11 +2,17 @@
 .macro embed symbol, file
   .balign 64
   .global redline_demo_\symbol\()_begin, redline_demo_\symbol\()_end
+#ifndef REDLINE_DEMO_SHARED
   .hidden redline_demo_\symbol\()_begin, redline_demo_\symbol\()_end
+#endif
 redline_demo_\symbol\()_begin:
   .incbin "\file"
 redline_demo_\symbol\()_end:
   .byte 0
+  .type redline_demo_\symbol\()_begin, @object
+  .type redline_demo_\symbol\()_end, @object
+  .size redline_demo_\symbol\()_begin, redline_demo_\symbol\()_end - redline_demo_\symbol\()_begin
+  .size redline_demo_\symbol\()_end, 1
 .endm
 
   .section .rodata

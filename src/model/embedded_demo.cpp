@@ -1,5 +1,7 @@
 #include "model/embedded_demo.h"
 
+#include <fmt/core.h>
+
 // Defined in embedded_demo.S.
 extern "C" {
 extern const std::byte redline_demo_config_begin[], redline_demo_config_end[];
