@@ -14,7 +14,10 @@ enable_language(CUDA)
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 set(CMAKE_CUDA_STANDARD 20)
+# CMake 3.25.1, Debian 12's, fails on a toolkit without nvToolsExt, as all of CUDA 13 are, for projects that ask for 3.25.
+set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
 find_package(CUDAToolkit 13.0 REQUIRED)
+set(CMAKE_MINIMUM_REQUIRED_VERSION 3.25)
 # Where a program looks for cuBLASLt first; a relocatable one looks beside itself (cmake/Dist.cmake).
 if(NOT REDLINE_DIST)
   list(APPEND CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR} ${PROJECT_SOURCE_DIR}/third_party/cuda/lib)
