@@ -8,7 +8,9 @@
 namespace {
 
 class BesideTheProgram final : public testing::Environment {
-  void SetUp() override { std::filesystem::current_path(std::filesystem::read_symlink("/proc/self/exe").parent_path()); }
+  void SetUp() override {
+    std::filesystem::current_path(std::filesystem::read_symlink("/proc/self/exe").parent_path());
+  }
 };
 
 const auto* const kEnvironment = testing::AddGlobalTestEnvironment(new BesideTheProgram);
