@@ -25,9 +25,10 @@ function(rl_dist_test sources links)
   target_link_libraries(gpu_tests PRIVATE ${links})
 endfunction()
 
-# Rooms where no time is spent: compiled for size, which halves them.
+# Rooms where no time is spent: compiled for size, which halves them. (Loops of rl_model have -O3 of their own, and no
+# precompiled header then.)
 function(rl_dist_room name)
-  set(small rl_app rl_experiments rl_lab rl_record rl_report rl_telemetry)
+  set(small rl_app rl_experiments rl_lab rl_model rl_record rl_report rl_telemetry)
   if(NOT REDLINE_DIST OR NOT name IN_LIST small)
     target_precompile_headers(${name} REUSE_FROM rl_pch)
     return()
@@ -39,6 +40,7 @@ function(rl_dist_room name)
     target_precompile_headers(rl_pch_small PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
   endif()
   target_compile_options(${name} PRIVATE -Os)
+  set_target_properties(${name} PROPERTIES PCH_WARN_INVALID OFF)
   target_precompile_headers(${name} REUSE_FROM rl_pch_small)
 endfunction()
 
