@@ -6,6 +6,13 @@
 //   - batch-invariant variants: the first row alone gives the bits it had among the others
 // check_variant(variant, target, tags) runs all cases with one of the tags.
 
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
 #include "cpu/ref/ref.h"
 #include "ops/case_inputs.h"
 #include "ops/case_mirror.h"
