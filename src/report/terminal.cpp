@@ -10,6 +10,13 @@ namespace {
 
 using namespace record;
 
+// Why the first invalid row is: the others mostly share it.
+std::string first_reason(const Experiment& experiment) {
+  for (const Row& row : experiment.rows)
+    if (!row.validity.valid && !row.validity.reasons.empty()) return row.validity.reasons.front();
+  return "it says no reason";
+}
+
 // Colours of the terminal's own palette, so that they suit its background.
 const char* color_of(Tone tone) {
   switch (tone) {
@@ -187,8 +194,8 @@ void explain(Screen& screen, const Run& run) {
       say(" ", fmt::format("{}: {}.", badge_of(experiment).word, joined(experiment.reasons, "; ")));
     say(" ", experiment.meaning);
     if (const int bad = invalid_rows(experiment); bad > 0)
-      say("!", fmt::format("{} of {} rows invalid: their numbers are shown, and used for nothing.", bad,
-                           experiment.rows.size()));
+      say("!", fmt::format("{} of {} rows invalid: their numbers are shown, and used for nothing. The first: {}.", bad,
+                           experiment.rows.size(), first_reason(experiment)));
     say("→", experiment.advice);
     say("→", experiment.remedy);
   }

@@ -67,6 +67,7 @@ TEST(Terminal, SaysWhatItMeansWhatToDoAndWhyNot) {
     for (const std::string& reason : e.reasons) EXPECT_THAT(text, HasSubstr(reason));
   }
   EXPECT_THAT(text, HasSubstr("1 of 24 rows invalid"));
+  EXPECT_THAT(text, HasSubstr("The first: "));
   EXPECT_THAT(text, HasSubstr("Intel Xeon Platinum 8481C"));
   EXPECT_THAT(text, HasSubstr("a1b2c3d"));
   EXPECT_THAT(text, HasSubstr("runs/x/report.html"));
