@@ -9,6 +9,7 @@
 
 #include "cuda/kernels/attention/paged.cuh"
 #include "cuda/kernels/common/element.cuh"
+#include "cuda/kernels/common/smem.cuh"
 #include "cuda/ptx/ptx.h"
 
 namespace rl::cuda {
@@ -38,11 +39,6 @@ struct DecodeConfig {
   static_assert(kSmemBytes <= 99 * 1024);
   static_assert(kWarpBytes >= kRows * (kHeadDim + 2) * 4, "partial results take the place of the tiles");
 };
-
-template <int kRowBytes>
-__device__ inline int chunk_at(int row, int chunk) {
-  return row * kRowBytes + ((chunk ^ (row % 8)) * 16);
-}
 
 // A partial result: the sum of exp2(score - largest) v, not divided, then `largest` (scaled by log2 e) and the sum of
 // the weights. [seqs][heads][splits][head_dim + 2].

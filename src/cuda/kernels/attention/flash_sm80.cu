@@ -3,12 +3,13 @@
 // A block has kM queries of one head of one sequence; its 4 warps have kM / 4 rows each, so that a warp's softmax needs
 // no other warp. Keys and values come in tiles of kN tokens by cp.async, from their pages, the next tile while this one
 // is used. Scores and weights stay in registers: an mma's accumulator has the layout of the next one's A operand. Rows
-// of shared memory are head_dim elements, chunks of 16 bytes swizzled by the row (see linear/tiled.cuh). Tokens past
+// of shared memory are head_dim elements, chunks of 16 bytes swizzled by the row (common/smem.cuh). Tokens past
 // kv_len are zeros in shared memory, whatever their page holds. Flops: 4 head_dim per query and key seen. Bytes: q and
 // out once; k and v once per block, mostly from L2.
 
 #include "cuda/kernels/attention/paged.cuh"
 #include "cuda/kernels/common/element.cuh"
+#include "cuda/kernels/common/smem.cuh"
 #include "cuda/ptx/ptx.h"
 
 namespace rl::cuda {
@@ -29,12 +30,6 @@ struct FlashConfig {
 };
 
 constexpr float kSlack = 8;  // in powers of two: bf16 and fp16 weights have the precision they have below 1
-
-// Byte of a 16-byte chunk in a tile of rows. Rows of 128 bytes or more: the eight rows of an ldmatrix meet all banks.
-template <int kRowBytes>
-__device__ inline int chunk_at(int row, int chunk) {
-  return row * kRowBytes + ((chunk ^ (row % 8)) * 16);
-}
 
 template <class T, int kHeadDim>
 __global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(AttentionParams p) {

@@ -5,6 +5,7 @@
 
 #include "cuda/kernels/attention/paged.cuh"
 #include "cuda/kernels/common/element.cuh"
+#include "cuda/kernels/common/smem.cuh"
 #include "cuda/ptx/ptx.h"
 
 namespace rl::cuda {
@@ -21,11 +22,6 @@ struct Scores {
 
 __device__ inline std::int64_t score_row(const Scores& s, int head, int token) {
   return (static_cast<std::int64_t>(head) * s.tokens + token) * s.keys;
-}
-
-template <int kRowBytes>
-__device__ inline int chunk_at(int row, int chunk) {
-  return row * kRowBytes + ((chunk ^ (row % 8)) * 16);
 }
 
 // Tiles of keys [first, end) that some query of a tile sees.

@@ -1,10 +1,10 @@
 #pragma once
 // linear for many tokens: tiles of 128 tokens x 128 rows, mma.sync, three stages of cp.async, 128 bytes of columns
-// each. Shared memory is 96 KiB: it fits the 99 KiB of compute capability 8.9 and 12.0. Chunks of 16 bytes lie at
-// (chunk ^ row % 8) of their row, so that the eight rows an ldmatrix reads lie in different banks. 8 warps of 64 tokens
-// x 32 rows. Flops: 2 tokens rows cols. Bytes per tile and stage: 32 KiB for 2^20 (16-bit) or 2^21 (8-bit)
-// multiply-adds.
+// each, swizzled as common/smem.cuh says. Shared memory is 96 KiB: it fits the 99 KiB of compute capability 8.9 and
+// 12.0. 8 warps of 64 tokens x 32 rows. Flops: 2 tokens rows cols. Bytes per tile and stage: 32 KiB for 2^20 (16-bit)
+// or 2^21 (8-bit) multiply-adds.
 
+#include "cuda/kernels/common/smem.cuh"
 #include "cuda/kernels/linear/epilogue.cuh"
 #include "cuda/ptx/ptx.h"
 
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(TiledConfig::kThreads, kKind == TiledKind::fp8
       const int byte = stage * C::kStageBytes + chunk * 16;
       const bool valid = first + row < end && byte < p.cols * kElement;
       const char* from = base + (valid ? (first + row) * stride + byte : 0);
-      ptx::cp_async_16(tile(stage, operand) + row * C::kStageBytes + ((chunk ^ (row % 8)) * 16), from, valid);
+      ptx::cp_async_16(tile(stage, operand) + chunk_at<C::kStageBytes>(row, chunk), from, valid);
     }
   };
 
@@ -86,11 +86,11 @@ __global__ void __launch_bounds__(TiledConfig::kThreads, kKind == TiledKind::fp8
     const unsigned char *x_tile = tile(stage, 0), *w_tile = tile(stage, 1);
     const auto load_a = [&](std::uint32_t(&a)[4], int m, int k) {
       const int row = warp_token + m * 16 + lane % 16, chunk = 2 * k + lane / 16;
-      ptx::ldmatrix_x4(a, x_tile + row * C::kStageBytes + ((chunk ^ (row % 8)) * 16));
+      ptx::ldmatrix_x4(a, x_tile + chunk_at<C::kStageBytes>(row, chunk));
     };
     const auto load_b = [&](std::uint32_t(&b)[4], int n, int k) {  // of 16 rows
       const int row = warp_row + n * 16 + lane % 8 + (lane / 16) * 8, chunk = 2 * k + (lane / 8) % 2;
-      ptx::ldmatrix_x4(b, w_tile + row * C::kStageBytes + ((chunk ^ (row % 8)) * 16));
+      ptx::ldmatrix_x4(b, w_tile + chunk_at<C::kStageBytes>(row, chunk));
     };
     if constexpr (!kBlocked) {
 #pragma unroll kUnrollK
