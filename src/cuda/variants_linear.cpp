@@ -95,12 +95,17 @@ Status supports_vectors(const LinearArgs& args) {
       "reads rows of x in 16-byte pieces");
 }
 
+// The types our own products with mma.sync take.
+Status supports_types(const LinearArgs& args) {
+  const DType x = input_type(args), w = weight_type(args);
+  return need(x == w ? x != DType::f32 : weight_only(args) && is_16_bit(x), "x has the type of W, or 16 bits beside 8");
+}
+
 Status supports_skinny(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(need(args.x.shape[0] <= kSkinnyTokens, "takes at most 16 tokens"));
   RL_TRY(supports_vectors(args));
-  const DType x = input_type(args), w = weight_type(args);
-  return need(x == w ? x != DType::f32 : weight_only(args) && is_16_bit(x), "x has the type of W, or 16 bits beside 8");
+  return supports_types(args);
 }
 Status launch_skinny(const LinearArgs& args, void* workspace, Stream& stream) {
   RL_ASSIGN(const LinearParams params, prepare(args, workspace, stream));
@@ -169,10 +174,8 @@ Bytes widened_bytes(const LinearArgs& args) {
 Status supports_tiled(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
-  const DType x = input_type(args), w = weight_type(args);
-  RL_TRY(
-      need(x == w ? x != DType::f32 : weight_only(args) && is_16_bit(x), "x has the type of W, or 16 bits beside 8"));
-  return need(x != DType::f8_e4m3 || arch.version >= 89, "e4m3 needs compute capability 8.9");
+  RL_TRY(supports_types(args));
+  return need(input_type(args) != DType::f8_e4m3 || arch.version >= 89, "e4m3 needs compute capability 8.9");
 }
 Bytes tiled_workspace(const LinearArgs& args) { return quantized_bytes(args) + widened_bytes(args); }
 Status launch_tiled(const LinearArgs& args, void* workspace, Stream& stream) {
