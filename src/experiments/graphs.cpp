@@ -6,6 +6,7 @@
 #include "experiments/list.h"
 #include "lab/conclude.h"
 #include "lab/engine_load.h"
+#include "quality/consistency.h"
 
 namespace rl::experiments {
 namespace {
@@ -163,21 +164,14 @@ class GraphsExperiment final : public lab::Experiment {
 
   // The gate: both engines give the same tokens, and the second has really captured.
   Status same_tokens(std::int64_t batch, std::uint64_t seed) {
-    std::vector<TokenId> tokens[2];
-    for (const int captured : {0, 1}) {
-      engine::Engine& engine = *engines_[static_cast<std::size_t>(captured)];
-      for (engine::Request& request :
-           lab::random_requests(batch, {.prompt = 16, .generated = 16}, engine.config().vocab, seed))
-        RL_TRY(engine.submit(std::move(request)));
-      std::map<RequestId, std::vector<TokenId>> by_request;
-      while (!engine.idle()) {
-        RL_ASSIGN(const std::vector<engine::TokenEvent> events, engine.step());
-        for (const engine::TokenEvent& event : events) by_request[event.request].push_back(event.token);
-      }
-      for (const auto& [id, list] : by_request)
-        tokens[captured].insert(tokens[captured].end(), list.begin(), list.end());
-    }
-    if (tokens[0] != tokens[1])
+    constexpr std::int64_t kTokens = 16;  // of each prompt, and generated from it
+    std::vector<std::vector<TokenId>> prompts;
+    for (engine::Request& request :
+         lab::random_requests(batch, {.prompt = kTokens, .generated = kTokens}, engines_[0]->config().vocab, seed))
+      prompts.push_back(std::move(request.prompt));
+    RL_ASSIGN(const auto launched, quality::greedy(*engines_[0], prompts, kTokens, batch));
+    RL_ASSIGN(const auto captured, quality::greedy(*engines_[1], prompts, kTokens, batch));
+    if (launched != captured)
       return Error{.kind = ErrorKind::internal, .what = "captured steps give other tokens than launched ones"};
     if (engines_[0]->captured_steps() != 0 || engines_[1]->captured_steps() == 0)
       return Error{.kind = ErrorKind::internal, .what = "the engines do not differ in what they capture"};
