@@ -23,7 +23,6 @@ constexpr int kSamples = 15;
 struct Bench {
   std::unique_ptr<Device> device;
   std::unique_ptr<Stream> stream;
-  double read_rate = 0, matrix_rate = 0;
 
   Result<Buffer> random(std::int64_t bytes) {
     RL_ASSIGN(Buffer buffer, Buffer::make(device->memory(), {std::max<std::int64_t>(bytes, 4)}));
@@ -65,7 +64,6 @@ Status ceilings(Bench& bench) {
       continue;
     }
     RL_TRY((*run)->run());
-    RL_ASSIGN(const auto begin, CudaEvent::make(true));
     std::vector<double> rates;
     for (int i = 0; i < 7; ++i) {
       const Seconds start = monotonic_now();
@@ -74,8 +72,6 @@ Status ceilings(Bench& bench) {
     }
     std::nth_element(rates.begin(), rates.begin() + 3, rates.end());
     std::printf("%-18s %.4g %s\n", probe.name, rates[3], probe.unit);
-    if (std::strcmp(probe.name, "read_bandwidth") == 0) bench.read_rate = rates[3];
-    if (std::strcmp(probe.name, "matrix_rate_bf16") == 0) bench.matrix_rate = rates[3];
   }
   RL_ASSIGN(const double launch, bench.time(300, [&](int) { return check(empty(handle_of(*bench.stream)), "empty"); }));
   std::printf("%-18s %.3g us a kernel in a graph\n", "empty kernel", launch * 1e6);

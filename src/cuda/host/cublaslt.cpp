@@ -14,7 +14,6 @@ struct Library {
   Status there = ok();
   cublasLtHandle_t handle = nullptr;
   decltype(&cublasLtCreate) create = nullptr;
-  decltype(&cublasLtGetVersion) version = nullptr;
   decltype(&cublasLtMatmul) matmul = nullptr;
   decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic = nullptr;
   decltype(&cublasLtMatmulDescInit_internal) desc_init = nullptr;
@@ -41,7 +40,6 @@ struct Library {
       all = all && function != nullptr;
     };
     find(create, "cublasLtCreate");
-    find(version, "cublasLtGetVersion");
     find(matmul, "cublasLtMatmul");
     find(heuristic, "cublasLtMatmulAlgoGetHeuristic");
     find(desc_init, "cublasLtMatmulDescInit_internal");
@@ -146,11 +144,6 @@ Result<cublasLtMatmulAlgo_t> algorithm(Library& lt, const Gemm& g, const Descrip
 }  // namespace
 
 Status cublaslt_there() { return library().there; }
-
-std::int64_t cublaslt_version() {
-  Library& lt = library();
-  return lt.there ? static_cast<std::int64_t>(lt.version()) : 0;
-}
 
 Status can_multiply(const Gemm& g) {
   Library& lt = library();

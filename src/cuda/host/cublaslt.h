@@ -27,8 +27,6 @@ inline constexpr Bytes kGemmWorkspace{32 << 20};
 
 // Why there is no cuBLASLt, or success. Loads it at the first call.
 Status cublaslt_there();
-// Its version (130002 for 13.0.2); 0 if it is not there.
-std::int64_t cublaslt_version();
 // Why the library cannot do a product of this shape, or success. Addresses are not looked at.
 Status can_multiply(const Gemm& gemm);
 // Enqueues the product. The algorithm is the library's first choice for the shape, asked once. Errors: unsupported

@@ -89,9 +89,6 @@ Result<CardInfo> read_card(int ordinal) {
                  .compute_units = properties.multiProcessorCount,
                  .memory = Bytes{static_cast<std::int64_t>(properties.totalGlobalMem)},
                  .last_cache = Bytes{properties.l2CacheSize}};
-  card.smem_per_block = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin);
-  RL_CUDA(cudaDriverGetVersion, &card.driver);
-  RL_CUDA(cudaRuntimeGetVersion, &card.runtime);
   return card;
 }
 

@@ -72,12 +72,9 @@ class CudaGraph final : public CapturedStep {
   cudaGraphExec_t exec_;
 };
 
-// What one card is. `reason` is set where it cannot be used, and says why.
 struct CardInfo {
   int ordinal = 0;
   DeviceInfo device;
-  int driver = 0, runtime = 0;  // as CUDA counts: 13000 for 13.0
-  std::int64_t smem_per_block = 0;
 };
 // The cards of this machine. Errors: unsupported with what is missing (no driver, a driver too old for this runtime, no
 // card), in words for a user.
