@@ -1,4 +1,4 @@
-// The plan's experiments about things that only a GPU or another engine has. What they ask and what the plan expects is
+// The plan's experiments about things that only a GPU has. What they ask and what the plan expects is
 // here, so that every report shows it beside the reason why they did not run.
 
 #include "experiments/list.h"
@@ -51,34 +51,6 @@ Error no_tensor_cores(const lab::Context& context) {
                       : "see the share of the matrix rate in the rows of `redline experiment baseline`"};
 }
 
-const lab::Info& engines_info() {
-  static const lab::Info info{
-      .id = "engines",
-      .title = "Other engines",
-      .plan = "5.1",
-      .question = "How do vLLM, TensorRT-LLM and llama.cpp compare on this machine?",
-      .baseline = "this engine with the same model, format, prompts and number of tokens",
-      .expected = "",
-      .axes = {},
-      .hypotheses = {{.id = "engines.throughput",
-                      .claim = "Compare inference engines for deployment",
-                      .metric = "throughput at the same latency, best other engine / this engine",
-                      .where = "vLLM, TensorRT-LLM, llama.cpp; each that is installed",
-                      .expected = {1, kInfinity}}},
-      .expected_quick = {0},
-      .expected_full = {0}};
-  return info;
-}
-
-Error no_engines(const lab::Context& context) {
-  const bool cpu = context.backend.device->info().arch.family == Arch::Family::cpu;
-  return {
-      .kind = ErrorKind::unsupported,
-      .what = fmt::format("driving other engines is not built yet; it would run {} here",
-                          cpu ? "llama.cpp (vLLM and TensorRT-LLM need a GPU)" : "vLLM, TensorRT-LLM and llama.cpp"),
-      .hint = "compare llama.cpp's CPU rates by hand: `tools/bench/peer` prints them beside ours"};
-}
-
 template <const lab::Info& (*info)(), Unavailable::Reason reason>
 lab::Entry entry() {
   return {.info = info(),
@@ -88,6 +60,5 @@ lab::Entry entry() {
 }  // namespace
 
 lab::Entry tensor_cores() { return entry<tensor_cores_info, no_tensor_cores>(); }
-lab::Entry engines() { return entry<engines_info, no_engines>(); }
 
 }  // namespace rl::experiments

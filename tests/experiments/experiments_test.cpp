@@ -134,7 +134,7 @@ TEST_F(ExperimentsTest, NothingElseIsSkippedOnACpu) {
     EXPECT_FALSE(available.error().what.empty()) << entry.info.id;
     EXPECT_FALSE(available.error().hint.empty()) << entry.info.id;
   }
-  std::vector<std::string> allowed = {"graphs", "tensor-cores", "engines"};
+  std::vector<std::string> allowed = {"graphs", "tensor-cores"};
   if (!std::ifstream("/sys/class/powercap/intel-rapl:0/energy_uj").good()) allowed.push_back("power");
   EXPECT_THAT(skipped, testing::UnorderedElementsAreArray(allowed));
 }
@@ -149,6 +149,24 @@ TEST_F(ExperimentsTest, ASkippedOneStillShowsWhatThePlanExpects) {
   EXPECT_EQ(record.hypotheses[0].expected.low, 0.1);
   EXPECT_EQ(record.hypotheses[0].outcome, Outcome::skipped);
   EXPECT_FALSE(record.hypotheses[0].measured_value.has_value());
+}
+
+TEST_F(ExperimentsTest, OurOwnEngineHasARowBesideTheOnesThatAreNotDriven) {
+  ASSERT_VALUE(const record::Experiment record, run("engines", {}));
+  EXPECT_EQ(record.state, State::skipped);
+  EXPECT_EQ(record.outcome, Outcome::skipped);
+  EXPECT_THAT(record.reasons, testing::ElementsAre(testing::HasSubstr("driving other engines is not built yet")));
+  EXPECT_THAT(record.remedy, testing::HasSubstr("tools/bench/peer"));
+  EXPECT_EQ(record.hypotheses[0].outcome, Outcome::skipped);
+  EXPECT_FALSE(record.hypotheses[0].measured_value);
+  ASSERT_EQ(record.rows.size(), 1u);
+  for (const char* name : {"prefill_throughput", "decode_throughput"}) {
+    const record::Metric* const metric = lab::find_metric(record.rows[0], name);
+    ASSERT_TRUE(metric) << name;
+    EXPECT_GT(metric->value, 0) << name;
+    EXPECT_FALSE(metric->samples.empty()) << name;
+  }
+  EXPECT_THAT(record.meaning, testing::HasSubstr("This engine alone"));
 }
 
 TEST(List, HoldsEveryRowOfThePlanOnce) {
