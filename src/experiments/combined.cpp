@@ -3,17 +3,16 @@
 // and with a queue of requests, its memory is counted and its outputs are compared with the baseline's. From the rungs:
 // the plan's four totals, the techniques by what they gained, and what to use under the user's limits.
 
-#include <fmt/ranges.h>
+#include "experiments/combined.h"
 
+#include "experiments/combined_conclude.h"
+#include "experiments/energy.h"
 #include "experiments/ladder.h"
 #include "experiments/list.h"
-#include "lab/conclude.h"
 #include "quality/assess.h"
 
 namespace rl::experiments {
 namespace {
-
-using lab::Estimate;
 
 const lab::Info& combined_info() {
   static const lab::Info info{
@@ -37,7 +36,7 @@ const lab::Info& combined_info() {
                       .expected = {2, 4}},
                      {.id = "combined.power",
                       .claim = "20-30% better performance per watt with tuning",
-                      .metric = "tokens per joule, rung / the rung before it",
+                      .metric = "tokens per joule, best other power limit / present limit",
                       .where = "rung power",
                       .expected = {1.2, 1.3}},
                      {.id = "combined.throughput",
@@ -55,10 +54,11 @@ const lab::Info& combined_info() {
 constexpr double kLargestLogitsError = 0.5;
 constexpr std::int64_t kGateTokens = 64;
 constexpr std::size_t kScoredTokens = 2048;  // of a rung; the experiment quantization scores more
-constexpr double kSmallestSaving = 0.02;     // of memory, below which nothing was saved
-constexpr const char *kWhole = "all", *kOneRequest = "time of one request", *kQueue = "time of the queue";
+constexpr const char* kWhole = "all";
 constexpr const char *kSpeed = "speed_over_baseline", *kThroughput = "throughput_over_baseline";
 constexpr const char *kSpeedLost = "speed_given_up", *kThroughputLost = "throughput_given_up";
+constexpr std::array kShares = {1.0, 0.8, 0.6};  // of the power limit found; the present one first
+constexpr Seconds kQuickSettle{2};               // at most, after a limit was changed; in full mode the limit's window
 constexpr std::array kFormats = {"fp8", "int8"};
 
 // |b - a| / |a| over the logits of all tokens.
@@ -96,15 +96,9 @@ record::Metric ratio_of(std::string name, const record::Comparison& comparison) 
           .timing = record::Timing::end_to_end};
 }
 
-// What leaving a technique out, or adding it, changed; ratios above 1 are in its favour.
-struct Gain {
-  Estimate speed, throughput;
-  record::Verdict speed_verdict = record::Verdict::inconclusive, throughput_verdict = record::Verdict::inconclusive;
-  double memory = 1;  // without / with
-};
-
 class CombinedExperiment final : public lab::Experiment {
  public:
+  explicit CombinedExperiment(EnergyParts parts) : parts_(std::move(parts)) {}
   const lab::Info& info() const override { return combined_info(); }
 
   Status begin(lab::Context& context, record::Experiment& record) override {
@@ -114,7 +108,7 @@ class CombinedExperiment final : public lab::Experiment {
         "Loads: one request alone, and {} requests queued at the start; each has {} random prompt tokens and gets {} "
         "tokens, greedily. Prefix reuse is off.",
         load_.queued, load_.shape.prompt, load_.shape.generated));
-    note_what_is_missing(context);
+    note_what_is_missing(context, record);
     RL_ASSIGN(baseline_, RungEngine::make(context, *rung_from("baseline"), {}, load_));
     if (!context.model.synthetic) {
       RL_ASSIGN(text_, quality::read_text(context.model, ""));
@@ -128,19 +122,26 @@ class CombinedExperiment final : public lab::Experiment {
     record::Row row{.axes = point.values()};
     if (!subject) {
       RL_TRY(measure_baseline(context, row));
+      add_energy(context, *baseline_, row);
+    } else if (rung.left_out == Technique::power) {
+      row.note = "rung batching is all but the power limit";
     } else if (!missing(*subject).empty()) {
       row.note = missing(*subject);
     } else {
       RL_ASSIGN(const std::unique_ptr<RungEngine> engine, RungEngine::make(context, rung, format_, load_));
       RL_TRY(check_outputs(context, rung, *engine, row));
-      if (rung.added) {
+      if (rung.added == Technique::power) {
+        RL_TRY(lower_the_limit(context, *engine, row));
+      } else if (rung.added) {
         if (rung.added == Technique::format) row.note = *format_;
         RL_TRY(compare(context, *baseline_, "baseline", *engine, rung.id, true, row, record));
+        add_energy(context, *engine, row);
       } else {
         if (!whole_) {
           RL_ASSIGN(whole_, RungEngine::make(context, *rung_from(id_of(kTechniques.back())), format_, load_));
         }
         RL_TRY(compare(context, *engine, rung.id, *whole_, kWhole, false, row, record));
+        add_energy(context, *engine, row);
       }
     }
     record.rows.push_back(std::move(row));
@@ -150,34 +151,89 @@ class CombinedExperiment final : public lab::Experiment {
   bool concludes_from_record() const override { return true; }
 
   Status conclude(lab::Context&, record::Experiment& record) override {
-    read(record);
-    conclude_totals(record);
-    const std::vector<Ranked> ranking = rank(record);
-    headline(record, ranking);
-    charts(record);
+    conclude_ladder(record, missing_);
     baseline_.reset();
     whole_.reset();
     return ok();
   }
 
  private:
-  struct Measured {
-    Technique technique;
-    Gain over_baseline;
-  };
-  struct Ranked {
-    Technique technique;
-    Gain gain;
-    double score = 1;  // geometric mean of the two speed ratios
-  };
-
   const std::string& missing(Technique technique) const { return missing_[static_cast<std::size_t>(technique)]; }
   std::string& missing(Technique technique) { return missing_[static_cast<std::size_t>(technique)]; }
 
-  void note_what_is_missing(const lab::Context& context) {
+  void note_what_is_missing(const lab::Context& context, record::Experiment& record) {
     if (!context.backend.device->can_capture())
       missing(Technique::graphs) = "not on this machine: captured steps (CUDA graphs) need an NVIDIA GPU";
-    missing(Technique::power) = "not part of the ladder: the experiment power tries limits where the machine has them";
+    const auto why = [](const Error& error) {
+      return fmt::format("{}{}. To do: {}", error.what, error.found.empty() ? "" : fmt::format(" ({})", error.found),
+                         error.hint);
+    };
+    if (context.backend.device->info().arch.family != Arch::Family::cpu) {
+      const std::string reason = "the processor's counters do not hold the GPU, and the GPU's own are not read yet";
+      missing(Technique::power) = "energy cannot be measured here: " + reason;
+      record.notes.push_back("No rung has energy_per_token, tokens_per_joule and power: " + reason + ".");
+      return;
+    }
+    auto sensor = telemetry::RaplSensor::open(parts_.powercap);
+    if (!sensor) {
+      missing(Technique::power) = "energy cannot be measured here: " + why(sensor.error());
+      record.notes.push_back("No rung has energy_per_token, tokens_per_joule and power: " + why(sensor.error()));
+      return;
+    }
+    sensor_ = std::move(*sensor);
+    record.notes.push_back(
+        fmt::format("Energy: {}, over the queue, after the timing; memory, disks and fans are not in it. All rungs but "
+                    "power run at "
+                    "the power limit found at the start.",
+                    sensor_->name()));
+    if (const auto limits = telemetry::PowerLimits::open(parts_.powercap); !limits)
+      missing(Technique::power) = "no other power limit can be tried: " + why(limits.error());
+  }
+
+  double queue_tokens() const { return static_cast<double>(load_.queued * load_.shape.generated); }
+
+  // The row's energy; where it cannot be had, why, as a warning: the times remain valid.
+  void add_energy(const lab::Context& context, RungEngine& engine, record::Row& row) {
+    if (!sensor_) return;  // begin() noted why
+    auto found = measure_energy(context.plan(), *sensor_, parts_.now, engine.queue("energy"), queue_tokens());
+    if (!found) {
+      row.validity.warnings.push_back("no energy: " + found.error().what);
+      return;
+    }
+    for (record::Metric* metric : {&found->per_token, &found->tokens_per_joule, &found->power})
+      row.metrics.push_back(std::move(*metric));
+  }
+
+  // The rung `power`: all other techniques on, at the share of the present limit that gives the most tokens per joule.
+  Status lower_the_limit(const lab::Context& context, RungEngine& engine, record::Row& row) {
+    RL_ASSIGN(const std::unique_ptr<telemetry::PowerLimits> limits, telemetry::PowerLimits::open(parts_.powercap));
+    std::optional<EnergyMetrics> present, best;
+    for (const double share : kShares) {
+      RL_TRY(limits->set(share));
+      parts_.sleep(context.full() ? limits->window() : std::min(limits->window(), kQuickSettle));
+      RL_ASSIGN(EnergyMetrics found,
+                measure_energy(context.plan(), *sensor_, parts_.now, engine.queue("energy"), queue_tokens()));
+      if (!present) {
+        present = std::move(found);
+      } else if (!best || found.tokens_per_joule.value > best->tokens_per_joule.value) {
+        best = std::move(found);
+        row.note = fmt::format("at {:.0f}% of the present power limit", 100 * share);
+      }
+    }
+    RL_TRY(limits->restore());
+    const record::Metric &high = best->tokens_per_joule, &base = present->tokens_per_joule;
+    record::Metric gain{.name = kEfficiencyGain,
+                        .unit = "1",
+                        .better = record::Better::higher,
+                        .value = high.value / base.value,
+                        .statistic = "ratio",
+                        .timing = record::Timing::end_to_end};
+    if (high.ci95 && base.ci95)
+      gain.ci95 = record::Interval{high.ci95->low / base.ci95->high, high.ci95->high / base.ci95->low};
+    row.path = engine.engine().path();
+    for (record::Metric* metric : {&gain, &best->per_token, &best->tokens_per_joule, &best->power, &best->throughput})
+      row.metrics.push_back(std::move(*metric));
+    return ok();
   }
 
   // The smallest of the 8-bit formats that run natively here and stay within the user's limits.
@@ -279,152 +335,23 @@ class CombinedExperiment final : public lab::Experiment {
     return ok();
   }
 
-  // What the rows and comparisons say.
-  void read(const record::Experiment& record) {
-    rungs_.clear();
-    left_out_.clear();
-    double baseline = 0, whole = 0;  // bytes
-    for (const bool left_out : {false, true})
-      for (const record::Row& row : record.rows) {
-        const std::string* id = lab::find_axis(row, "rung");
-        const record::Metric* memory = lab::find_metric(row, "memory_bytes");
-        if (id == nullptr || !row.validity.valid) continue;
-        const auto rung = rung_from(*id);
-        if (!rung || rung->left_out.has_value() != left_out) continue;
-        const std::optional<Technique> subject = rung->added ? rung->added : rung->left_out;
-        if (subject && memory == nullptr) missing(*subject) = row.note;
-        if (rung->added == Technique::format && memory != nullptr) format_ = row.note;
-        if (memory == nullptr) continue;
-        if (!left_out) (rung->added ? whole : baseline) = memory->value;
-        if (!subject) continue;
-        Gain gain{.memory = left_out ? memory->value / whole : baseline / memory->value};
-        for (const record::Comparison& comparison : record.comparisons) {
-          if ((left_out ? comparison.baseline : comparison.candidate) != *id) continue;
-          const bool one = comparison.metric == kOneRequest;
-          (one ? gain.speed : gain.throughput) = {comparison.ratio, comparison.ci95};
-          (one ? gain.speed_verdict : gain.throughput_verdict) = comparison.verdict;
-        }
-        if (left_out)
-          left_out_.emplace_back(*subject, gain);
-        else
-          rungs_.push_back({*subject, gain});
-      }
-  }
-
-  const Measured* rung_of(Technique technique) const {
-    for (const Measured& rung : rungs_)
-      if (rung.technique == technique) return &rung;
-    return nullptr;
-  }
-
-  void conclude_totals(record::Experiment& record) const {
-    const auto reason = [&](Technique technique) {
-      return missing(technique).empty() ? "the rung was not measured" : missing(technique);
-    };
-    std::optional<Estimate> memory, speed, throughput;
-    if (const Measured* rung = rung_of(Technique::format);
-        rung && rung->over_baseline.memory > 0 && rung_of(Technique::flash)) {
-      const double saved = 1 - 1 / rung->over_baseline.memory;
-      memory = Estimate{saved, {saved, saved}};
-    }
-    lab::conclude_hypothesis(record, "combined.memory", memory, reason(Technique::format));
-    for (const Technique technique : {Technique::flash, Technique::format, Technique::graphs})
-      if (const Measured* rung = rung_of(technique)) speed = rung->over_baseline.speed;
-    lab::conclude_hypothesis(record, "combined.speed", speed, "no rung was measured");
-    if (const Measured* rung = rung_of(Technique::batching)) throughput = rung->over_baseline.throughput;
-    lab::conclude_hypothesis(record, "combined.throughput", throughput, reason(Technique::batching));
-    for (record::Hypothesis& hypothesis : record.hypotheses)
-      if (hypothesis.id == "combined.power") hypothesis.reason = missing(Technique::power);
-  }
-
-  // The techniques by what is lost without them, best first; a row each, beside the plan's own order.
-  std::vector<Ranked> rank(record::Experiment& record) const {
-    std::erase_if(record.rows, [](const record::Row& row) { return lab::find_axis(row, "technique") != nullptr; });
-    std::vector<Ranked> ranking;
-    for (const auto& [technique, gain] : left_out_)
-      ranking.push_back({technique, gain, std::sqrt(gain.speed.value * gain.throughput.value)});
-    std::ranges::sort(ranking, std::greater<>(), &Ranked::score);
-    int place = 0;
-    for (const Ranked& entry : ranking) {
-      record::Row row{.axes = {{"technique", name_of(entry.technique)}}};
-      row.metrics = {counted("rank", "1", record::Better::lower, ++place),
-                     counted("rank_in_the_plan", "1", record::Better::neither, plan_priority(entry.technique)),
-                     counted("speed_contribution", "1", record::Better::higher, entry.gain.speed.value),
-                     counted("throughput_contribution", "1", record::Better::higher, entry.gain.throughput.value),
-                     counted("memory_contribution", "1", record::Better::higher, entry.gain.memory)};
-      row.metrics[2].ci95 = entry.gain.speed.interval;
-      row.metrics[3].ci95 = entry.gain.throughput.interval;
-      record.rows.push_back(std::move(row));
-    }
-    return ranking;
-  }
-
-  // A technique is worth its place if something is surely better with it and nothing surely worse, or if it costs no
-  // time and saves memory.
-  static bool worth_it(const Gain& gain) {
-    using record::Verdict;
-    const bool worse = gain.speed_verdict == Verdict::worse || gain.throughput_verdict == Verdict::worse;
-    const bool better = gain.speed_verdict == Verdict::better || gain.throughput_verdict == Verdict::better;
-    return !worse && (better || gain.memory > 1 + kSmallestSaving);
-  }
-
-  std::string label(Technique technique) const {
-    return technique == Technique::format && format_ ? fmt::format("the format {0} (`--format {0}`)", *format_)
-                                                     : name_of(technique);
-  }
-
-  void headline(record::Experiment& record, const std::vector<Ranked>& ranking) const {
-    record.outcome = lab::overall(record);
-    const Measured* last = rungs_.empty() ? nullptr : &rungs_.back();
-    if (last == nullptr) {
-      record.measured = "no rung measured";
-      record.meaning = "Nothing was added to the baseline, so there is no combination to judge.";
-      record.advice = "Run all rungs: `redline experiment combined`.";
-      return;
-    }
-    const Gain& all = last->over_baseline;
-    record.measured = fmt::format("{}x speed, {}x tok/s", format_significant(all.speed.value, 2),
-                                  format_significant(all.throughput.value, 2));
-    std::vector<std::string> keep, drop;
-    for (const Ranked& entry : ranking) (worth_it(entry.gain) ? keep : drop).push_back(label(entry.technique));
-    record.meaning = fmt::format(
-        "Together they serve one request {} times and a queue {} times as fast as the baseline, in {}% of its "
-        "memory{}.",
-        format_significant(all.speed.value, 2), format_significant(all.throughput.value, 2),
-        format_significant(100 / all.memory, 2),
-        ranking.empty() ? "" : fmt::format("; {} gave the most", label(ranking.front().technique)));
-    if (ranking.empty()) {
-      record.advice = "No technique was left out of the whole, so none can be judged: run all rungs.";
-      return;
-    }
-    record.advice = keep.empty() ? "Nothing here earns its place on this machine: stay with the baseline."
-                                 : fmt::format("Use {}.", fmt::join(keep, ", "));
-    if (!drop.empty()) record.advice += fmt::format(" Not worth it here: {}.", fmt::join(drop, ", "));
-  }
-
-  static void charts(record::Experiment& record) {
-    const auto bar = [&](const char* title, const char* y) {
-      record.charts.push_back({.title = title, .x = "rung", .y = y, .bars = true});
-    };
-    bar("One request: speed over the baseline", "speed_over_baseline");
-    bar("Queue: throughput over the baseline", "throughput_over_baseline");
-    bar("Memory", "memory_bytes");
-  }
-
+  EnergyParts parts_;
+  std::unique_ptr<telemetry::RaplSensor> sensor_;  // null: none here
   LadderLoad load_;
-  std::array<std::string, kTechniques.size()> missing_;  // why a technique is not measured; empty: it is
-  std::optional<quality::Text> text_;                    // of a trained model
+  Absences missing_;
+  std::optional<quality::Text> text_;  // of a trained model
   std::optional<std::string> format_;
   std::unique_ptr<RungEngine> baseline_, whole_;
-  std::vector<Measured> rungs_;
-  std::vector<std::pair<Technique, Gain>> left_out_;
 };
 
 }  // namespace
 
+std::unique_ptr<lab::Experiment> make_combined(EnergyParts parts) {
+  return std::make_unique<CombinedExperiment>(std::move(parts));
+}
+
 lab::Entry combined() {
-  return {.info = combined_info(),
-          .make = []() -> std::unique_ptr<lab::Experiment> { return std::make_unique<CombinedExperiment>(); }};
+  return {.info = combined_info(), .make = []() -> std::unique_ptr<lab::Experiment> { return make_combined(); }};
 }
 
 }  // namespace rl::experiments

@@ -93,36 +93,14 @@ class PowerExperiment final : public lab::Experiment {
     }
     RL_ASSIGN(const PowerLoad load, load_of(context, point.text("phase")));
 
-    std::vector<double> times, watts;
-    const auto sample = [&]() -> Result<double> {
-      if (load.task.prepare) RL_TRY(load.task.prepare());
-      const Seconds start = parts_.now();
-      RL_ASSIGN(const Joules before, sensor_->read());
-      RL_TRY(load.task.run());
-      RL_ASSIGN(const Joules after, sensor_->read());
-      const double seconds = (parts_.now() - start).count, joules = after.count - before.count;
-      times.push_back(seconds);
-      watts.push_back(joules / seconds);
-      return joules / load.tokens;
-    };
-    RL_ASSIGN(record::Metric energy,
-              measure::run_values(context.plan(), "energy_per_token", "J", record::Better::lower, sample));
-    if (*std::min_element(energy.samples.begin(), energy.samples.end()) <= 0)
-      return Error{.kind = ErrorKind::internal,
-                   .what = "the energy counter stood still during a sample",
-                   .rule = "power.no_energy",
-                   .hint = "take a larger model, so that a sample is longer"};
-    energy.timing = record::Timing::end_to_end;
-
-    const record::Metric time = like(energy, "time", "s", record::Better::lower, times);
+    RL_ASSIGN(const EnergyMetrics found, measure_energy(context.plan(), *sensor_, parts_.now, load.task, load.tokens));
     record::Row row{.axes = point.values(), .path = engine_ ? engine_->path() : std::vector<std::string>()};
-    row.metrics = {measure::rate_of(energy, "tokens_per_joule", "tok/J", 1), energy,
-                   like(energy, "power", "W", record::Better::neither, watts),
-                   measure::rate_of(time, "throughput", "tok/s", load.tokens), time};
+    row.metrics = {found.tokens_per_joule, found.per_token, found.power, found.throughput, found.time};
     if (limits_) row.metrics.push_back(counted("power_limit", "W", limits_->watts()));
-    if (Seconds{time.value} < kShortest)
-      row.validity.warnings.push_back(fmt::format(
-          "a sample takes {}: too short for a counter that is renewed each millisecond", format_seconds({time.value})));
+    if (Seconds{found.time.value} < kShortest)
+      row.validity.warnings.push_back(
+          fmt::format("a sample takes {}: too short for a counter that is renewed each millisecond",
+                      format_seconds({found.time.value})));
     record.rows.push_back(std::move(row));
     return ok();
   }
@@ -186,18 +164,6 @@ class PowerExperiment final : public lab::Experiment {
   }
 
  private:
-  // A metric of the same samples as `energy`: the last ones, since the first were warm-up.
-  static record::Metric like(const record::Metric& energy, std::string name, std::string unit, record::Better better,
-                             const std::vector<double>& values) {
-    record::Metric metric = energy;
-    metric.name = std::move(name);
-    metric.unit = std::move(unit);
-    metric.better = better;
-    metric.samples.assign(values.end() - std::ssize(energy.samples), values.end());
-    measure::summarise(metric);
-    return metric;
-  }
-
   Result<PowerLoad> load_of(lab::Context& context, const std::string& phase) {
     if (phase != "prefill" && phase != "decode")
       return Error{.kind = ErrorKind::usage,

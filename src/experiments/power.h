@@ -1,13 +1,11 @@
 #pragma once
 // The parts of the power experiment that tests replace.
 
-#include <filesystem>
 #include <functional>
 #include <memory>
 
-#include "base/clock.h"
+#include "experiments/energy.h"
 #include "lab/experiment.h"
-#include "telemetry/energy.h"
 
 namespace rl::experiments {
 
