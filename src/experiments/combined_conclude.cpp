@@ -68,7 +68,9 @@ class Ladder {
           if (efficiency != nullptr && efficiency->ci95)
             efficiency_ = Estimate{efficiency->value, *efficiency->ci95};
           else if (!left_out)
-            missing(Technique::power) = row.note;
+            missing(Technique::power) =
+                efficiency != nullptr ? "too few samples for an interval of tokens per joule" : row.note;
+          efficiency_measured_ = efficiency_measured_ || efficiency != nullptr;
           continue;
         }
         if (subject && memory == nullptr) missing(*subject) = row.note;
@@ -112,8 +114,8 @@ class Ladder {
     lab::conclude_hypothesis(record, "combined.speed", speed, "no rung was measured");
     if (const Measured* rung = rung_of(Technique::batching)) throughput = rung->over_baseline.throughput;
     lab::conclude_hypothesis(record, "combined.throughput", throughput, reason(Technique::batching));
-    if (efficiency_) {
-      lab::conclude_hypothesis(record, "combined.power", efficiency_, "");
+    if (efficiency_measured_) {
+      lab::conclude_hypothesis(record, "combined.power", efficiency_, reason(Technique::power));
       return;
     }
     for (record::Hypothesis& hypothesis : record.hypotheses)
@@ -201,6 +203,7 @@ class Ladder {
   Absences missing_;
   std::optional<std::string> format_;
   std::optional<Estimate> efficiency_;                   // of the power limit
+  bool efficiency_measured_ = false;                     // the rung ran, be its interval known or not
   std::optional<double> joules_baseline_, joules_last_;  // per token
   std::vector<Measured> rungs_;
   std::vector<std::pair<Technique, Gain>> left_out_;

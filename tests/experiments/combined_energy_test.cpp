@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "experiments/combined.h"
+#include "experiments/combined_conclude.h"
 #include "experiments/fixture.h"
 #include "model/synthetic.h"
 
@@ -112,15 +113,28 @@ TEST_F(CombinedEnergy, EveryRungHasItAndTheLimitIsTriedAndComesBack) {
   const record::Row& power = row_of(record, "power");
   EXPECT_THAT(power.note, HasSubstr("of the present power limit"));
   EXPECT_TRUE(lab::find_metric(power, "throughput"));
-  const record::Metric* const gain = lab::find_metric(power, "efficiency_over_present_limit");
-  ASSERT_TRUE(gain && gain->ci95);
-  ASSERT_TRUE(power_of(record).measured_value);
-  EXPECT_EQ(*power_of(record).measured_value, gain->value);
+  EXPECT_TRUE(lab::find_metric(power, "efficiency_over_present_limit"));
   EXPECT_NE(power_of(record).outcome, Outcome::skipped);
   EXPECT_THAT(record.meaning, HasSubstr(" J in the baseline"));
   EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000");
   EXPECT_EQ(memory_.live().count, 0);
   expect_recomputable(record);
+
+  // What is concluded of a gain whose interval is known, and of one that had too few samples for it.
+  const auto concluded = [&](double value, std::optional<record::Interval> ci95) {
+    record::Experiment again = record;
+    for (record::Row& row : again.rows)
+      for (record::Metric& metric : row.metrics)
+        if (metric.name == "efficiency_over_present_limit") metric.value = value, metric.ci95 = ci95;
+    conclude_ladder(again, {});
+    return power_of(again);
+  };
+  const record::Hypothesis sure = concluded(1.25, record::Interval{1.22, 1.28});
+  EXPECT_EQ(sure.outcome, Outcome::holds);
+  EXPECT_EQ(sure.measured_value, 1.25);
+  const record::Hypothesis unsure = concluded(1.25, std::nullopt);
+  EXPECT_EQ(unsure.outcome, Outcome::inconclusive);
+  EXPECT_THAT(unsure.reason, HasSubstr("too few samples"));
 }
 
 TEST_F(CombinedEnergy, WithoutACounterNoRowHasAFigureAndTheReasonIsThere) {
