@@ -168,13 +168,7 @@ class CombinedExperiment final : public lab::Experiment {
       return fmt::format("{}{}. To do: {}", error.what, error.found.empty() ? "" : fmt::format(" ({})", error.found),
                          error.hint);
     };
-    if (context.backend.device->info().arch.family != Arch::Family::cpu) {
-      const std::string reason = "the processor's counters do not hold the GPU, and the GPU's own are not read yet";
-      missing(Technique::power) = "energy cannot be measured here: " + reason;
-      record.notes.push_back("No rung has energy_per_token, tokens_per_joule and power: " + reason + ".");
-      return;
-    }
-    auto sensor = telemetry::RaplSensor::open(parts_.powercap);
+    auto sensor = open_sensor(context.backend.device->info(), parts_.powercap);
     if (!sensor) {
       missing(Technique::power) = "energy cannot be measured here: " + why(sensor.error());
       record.notes.push_back("No rung has energy_per_token, tokens_per_joule and power: " + why(sensor.error()));

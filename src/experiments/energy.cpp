@@ -19,6 +19,20 @@ record::Metric like(const record::Metric& energy, std::string name, std::string 
 
 }  // namespace
 
+Result<std::unique_ptr<telemetry::RaplSensor>> open_sensor(const DeviceInfo& device,
+                                                           const std::filesystem::path& powercap) {
+  if (device.arch.family == Arch::Family::cpu) return telemetry::RaplSensor::open(powercap);
+  return Error{.kind = ErrorKind::unsupported,
+               .what =
+                   "the processor's energy counters (RAPL) do not hold what a GPU uses, and the GPU's own "
+                   "counter (NVML) is not read yet",
+               .rule = "energy.device",
+               .found = "the load runs on " + device.name,
+               .hint =
+                   "watch the GPU's power beside the run: nvidia-smi --query-gpu=power.draw,power.limit --format=csv "
+                   "-l 1; to measure the processor instead: --device cpu"};
+}
+
 Result<EnergyMetrics> measure_energy(const measure::Plan& plan, telemetry::EnergySensor& sensor,
                                      const std::function<Seconds()>& now, const measure::Task& task, double tokens) {
   std::vector<double> times, watts;

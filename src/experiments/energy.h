@@ -3,8 +3,10 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 
 #include "base/clock.h"
+#include "device/device.h"
 #include "measure/measure.h"
 #include "telemetry/energy.h"
 
@@ -16,6 +18,11 @@ struct EnergyParts {
   std::function<Seconds()> now = monotonic_now;
   std::function<void(Seconds)> sleep = sleep_for;
 };
+
+// The processor's counters, for a load on that device. Errors: the sensor's; unsupported "energy.device" for a load on
+// a GPU, whose energy these counters do not hold: a figure from them would be of something else.
+Result<std::unique_ptr<telemetry::RaplSensor>> open_sensor(const DeviceInfo& device,
+                                                           const std::filesystem::path& powercap);
 
 struct EnergyMetrics {
   record::Metric per_token;         // "energy_per_token", J

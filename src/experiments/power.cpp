@@ -51,13 +51,13 @@ class PowerExperiment final : public lab::Experiment {
   explicit PowerExperiment(PowerParts parts) : parts_(std::move(parts)) {}
   const lab::Info& info() const override { return power_info(); }
 
-  Status available(const lab::Context&) const override {
-    RL_TRY(telemetry::RaplSensor::open(parts_.powercap));
+  Status available(const lab::Context& context) const override {
+    RL_TRY(open_sensor(context.backend.device->info(), parts_.powercap));
     return ok();
   }
 
-  Status begin(lab::Context&, record::Experiment& record) override {
-    RL_ASSIGN(sensor_, telemetry::RaplSensor::open(parts_.powercap));
+  Status begin(lab::Context& context, record::Experiment& record) override {
+    RL_ASSIGN(sensor_, open_sensor(context.backend.device->info(), parts_.powercap));
     if (auto limits = telemetry::PowerLimits::open(parts_.powercap)) {
       limits_ = std::move(*limits);
       record.notes.push_back(

@@ -7,6 +7,7 @@
 #include "experiments/combined.h"
 #include "experiments/combined_conclude.h"
 #include "experiments/fixture.h"
+#include "experiments/named_gpu.h"
 #include "model/synthetic.h"
 
 namespace rl::experiments {
@@ -148,6 +149,16 @@ TEST_F(CombinedEnergy, WithoutACounterNoRowHasAFigureAndTheReasonIsThere) {
   EXPECT_EQ(power_of(record).outcome, Outcome::skipped);
   EXPECT_THAT(power_of(record).reason, HasSubstr("energy cannot be measured here"));
   EXPECT_FALSE(power_of(record).measured_value);
+}
+
+TEST_F(CombinedEnergy, OnAGpuTheProcessorsCountersAreNotTaken) {
+  with_counter();
+  NamedGpu gpu(*device_);
+  backend_.device = &gpu;
+  ASSERT_VALUE(const record::Experiment record, run_rungs({"baseline"}));
+  EXPECT_EQ(record.state, record::State::failed) << "nothing can be computed on it";
+  EXPECT_THAT(record.notes, Contains(testing::AllOf(HasSubstr("No rung has energy_per_token"), HasSubstr("RAPL"),
+                                                    HasSubstr("do not hold what a GPU uses"))));
 }
 
 TEST_F(CombinedEnergy, WithoutALimitEnergyIsThereAndThePowerRungSaysWhyNot) {

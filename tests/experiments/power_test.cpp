@@ -9,6 +9,7 @@
 #include "check/result.h"
 #include "cpu/fast/cpu_device.h"
 #include "experiments/list.h"
+#include "experiments/named_gpu.h"
 #include "lab/conclude.h"
 #include "lab/runner.h"
 
@@ -197,6 +198,20 @@ TEST_F(Power, TheEnginesLoadsAreMeasured) {
     EXPECT_THAT(row.path, Contains(HasSubstr("attention")));
   }
   EXPECT_EQ(memory_.live().count, 0);
+}
+
+TEST_F(Power, TheProcessorsCountersAreNotTakenForALoadOnAGpu) {
+  with_limit();
+  NamedGpu gpu(*device_);
+  backend_.device = &gpu;
+  ASSERT_VALUE(const record::Experiment record, run());
+  EXPECT_EQ(record.state, record::State::skipped);
+  EXPECT_TRUE(record.rows.empty());
+  EXPECT_THAT(record.reasons, Contains(testing::AllOf(HasSubstr("RAPL"), HasSubstr("NVML"), HasSubstr("a GPU"))));
+  EXPECT_THAT(record.remedy, testing::AllOf(HasSubstr("nvidia-smi"), HasSubstr("--device cpu")));
+  EXPECT_EQ(record.hypotheses[0].outcome, Outcome::skipped);
+  EXPECT_EQ(runs_, 0);
+  EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000") << "nor is the processor's limit touched";
 }
 
 TEST_F(Power, WithoutCountersItIsSkippedWithReasonAndRemedy) {
