@@ -74,6 +74,12 @@ const ops::Facts& BoundOp::facts() const {
   return std::visit([](const auto& bound) -> const ops::Facts& { return bound.variant->facts; }, op);
 }
 
+bool BoundOp::emulated() const {
+  const auto* const linear = std::get_if<BoundVariant<ops::LinearArgs>>(&op);
+  return linear != nullptr && linear->variant->facts.emulated &&
+         quant::scales_of(linear->args.weight.format) != quant::Scales::none;
+}
+
 Status BoundOp::launch(Stream& stream) const {
   return std::visit([&](const auto& bound) { return bound.variant->launch(bound.args, workspace, stream); }, op);
 }
@@ -112,7 +118,7 @@ std::vector<std::string> StepPlan::path() const {
 }
 
 bool StepPlan::emulated() const {
-  return std::any_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().emulated; });
+  return std::any_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.emulated(); });
 }
 
 bool StepPlan::batch_invariant() const {

@@ -59,6 +59,7 @@ struct BoundOp {
 
   const char* variant_name() const;
   const ops::Facts& facts() const;
+  bool emulated() const;  // weights of a quantised format, by a variant without instructions made for it
   Status launch(Stream& stream) const;
 };
 
@@ -78,7 +79,7 @@ struct StepPlan {
   Bytes workspace() const;                // the most an op needs
   std::vector<std::string> path() const;  // "site: variant", each once, sorted
   bool batch_invariant() const;           // every op's variant is
-  bool emulated() const;                  // any op's variant is
+  bool emulated() const;                  // any op is
 };
 
 // The plans used last, found by bucket.

@@ -19,7 +19,8 @@ struct Facts {
   bool batch_invariant = false;  // a row's bits do not depend on the other rows of the batch
   // Beyond the rounding of fp32 sums, relative to the sum of |terms|: of matrix units that keep fewer bits of a sum.
   double sum_error = 0;
-  bool emulated = false;  // computes a format without instructions made for it: its speed says nothing
+  // Computes weights of quantised formats without instructions made for them: the speed of such a format says nothing.
+  bool emulated = false;
 };
 
 template <class Args>

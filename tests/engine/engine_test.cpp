@@ -37,10 +37,15 @@ TEST_F(EngineTest, TheMemoryPlanIsWhatTheAllocatorCounts) {
 }
 
 TEST_F(EngineTest, FormatsShrinkTheWeightsAndKeepTheModel) {
-  const auto make = [&](const char* name) -> Result<std::unique_ptr<Engine>> {
+  const auto make = [&](const char* name,
+                        std::map<std::string, std::string> force = {}) -> Result<std::unique_ptr<Engine>> {
     RL_ASSIGN(const NumberFormat format, format_from(name));
     return make_engine("llama2", *backend,
-                       {.precision = format.precision, .weights = format.weights, .max_context = 128, .max_seqs = 1},
+                       {.precision = format.precision,
+                        .weights = format.weights,
+                        .max_context = 128,
+                        .max_seqs = 1,
+                        .force = std::move(force)},
                        memory);
   };
   std::map<std::string, Bytes> weights;
@@ -50,6 +55,11 @@ TEST_F(EngineTest, FormatsShrinkTheWeightsAndKeepTheModel) {
     weights[name] = engine->memory_plan().of("weights");
     const bool native = std::string_view("fp32 bf16 fp16 int8").find(name) != std::string_view::npos;
     EXPECT_EQ(engine->emulated(), !native) << name;
+    if (const auto forced = make(name, {{"linear", "linear/cpu.ref"}}); forced)
+      EXPECT_EQ((*forced)->emulated(), std::string_view("fp32 bf16 fp16").find(name) == std::string_view::npos)
+          << name << ", by plain loops over double";
+    else
+      ADD_FAILURE() << forced.error().message();
     ASSERT_OK(engine->score(prompt(64), [&](std::int64_t, const TensorRef& part) -> Status {
       logits[name].insert(logits[name].end(), part.as<const float>(), part.as<const float>() + part.elements());
       return ok();

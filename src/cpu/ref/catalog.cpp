@@ -6,7 +6,7 @@
 namespace rl::cpu::ref {
 namespace {
 
-constexpr ops::Facts kFacts{.deterministic = true, .batch_invariant = true};
+constexpr ops::Facts kFacts{.deterministic = true, .batch_invariant = true, .emulated = true};
 
 template <class Args>
 Status supports(const Args&, const Arch& arch) {
