@@ -80,13 +80,16 @@ class BaselineExperiment final : public lab::Experiment {
     }
     if (!decode || !prefill) {
       // Measured, but while others used the machine: the rows are invalid, the program is not at fault.
-      const bool measured = std::any_of(record.rows.begin(), record.rows.end(), [](const record::Row& row) {
-        return !row.validity.valid && (lab::find_metric(row, "decode_throughput") != nullptr ||
-                                       lab::find_metric(row, "prefill_throughput") != nullptr);
+      const auto row = std::find_if(record.rows.begin(), record.rows.end(), [](const record::Row& r) {
+        return !r.validity.valid && (lab::find_metric(r, "decode_throughput") != nullptr ||
+                                     lab::find_metric(r, "prefill_throughput") != nullptr);
       });
+      const bool measured = row != record.rows.end();
       record.state = measured ? record::State::done : record::State::invalid;
       record.outcome = measured ? record::Outcome::inconclusive : record::Outcome::invalid;
-      record.reasons.push_back("no valid row of decode or of prefill");
+      record.reasons.push_back(
+          fmt::format("no valid row of decode or of prefill{}",
+                      measured && !row->validity.reasons.empty() ? ": " + row->validity.reasons[0] : ""));
       record.measured = "no valid row";
       return ok();
     }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "lab/conclude.h"
+#include "lab/disturbance.h"
 #include "lab/point.h"
 #include "measure/between.h"
 #include "measure/measure.h"
@@ -233,6 +234,12 @@ class Comparer {
     pairs(a, b, [&](const std::string& label, const Row& row, const Row& twin) {
       if (is_anchor(a, row)) return;
       const std::string place = a.id + (label.empty() ? "" : ", " + label);
+      const bool loaded = only_foreign_load(row);
+      if (loaded || (row.validity.valid && only_foreign_load(twin))) {
+        result_.undecided.push_back(fmt::format("{}: not valid in the {}: {}", place, loaded ? "baseline" : "candidate",
+                                                (loaded ? row : twin).validity.reasons[0]));
+        return;
+      }
       if (!row.validity.valid) {
         result_.skipped.push_back(place + ": not valid in the baseline");
         return;

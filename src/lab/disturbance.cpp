@@ -52,6 +52,13 @@ std::optional<double> ForeignLoad::since_last() {
   return telemetry::foreign_share(looks_.front(), end);
 }
 
+bool only_foreign_load(const record::Row& row) {
+  const std::vector<std::string>& reasons = row.validity.reasons;
+  return !row.validity.valid && !reasons.empty() &&
+         std::all_of(reasons.begin(), reasons.end(),
+                     [](const std::string& reason) { return reason.ends_with("(lab.foreign_load)"); });
+}
+
 void judge_point(const Info& info, const Context& context, const Added& from, std::optional<double> foreign,
                  record::Experiment& record) {
   const double limit = context.limits.max_foreign_load;

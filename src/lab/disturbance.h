@@ -41,6 +41,10 @@ struct Added {
 void judge_point(const Info& info, const Context& context, const Added& from, std::optional<double> foreign,
                  record::Experiment& record);
 
+// Whether a row is invalid for foreign load and nothing else: not the program's fault, and nothing is known of its
+// speed.
+bool only_foreign_load(const record::Row& row);
+
 inline constexpr double kForeignWarning = 0.05;
 
 }  // namespace rl::lab

@@ -45,10 +45,10 @@ Json list_of(const std::vector<T>& values) {
 
 Judgement judgement_of(const RunComparison& comparison) {
   const auto refuses = [](const RunDifference& difference) { return difference.refuses; };
-  if (!comparison.invalid.empty() || comparison.metrics.empty() ||
+  if (!comparison.invalid.empty() || (comparison.metrics.empty() && comparison.undecided.empty()) ||
       std::any_of(comparison.differences.begin(), comparison.differences.end(), refuses))
     return Judgement::invalid;
-  Judgement judgement = Judgement::fine;
+  Judgement judgement = comparison.undecided.empty() ? Judgement::fine : Judgement::inconclusive;
   for (const ComparedMetric& metric : comparison.metrics) {
     const Comparison& result = metric.result;
     if (result.verdict == Verdict::worse) return Judgement::worse;
@@ -82,6 +82,7 @@ std::string to_json(const RunComparison& comparison) {
                      {"drift", comparison.drift ? Json(*comparison.drift) : Json(nullptr)},
                      {"differences", list_of(comparison.differences)},
                      {"invalid", comparison.invalid},
+                     {"undecided", comparison.undecided},
                      {"skipped", comparison.skipped},
                      {"anchors", list_of(comparison.anchors)},
                      {"metrics", list_of(comparison.metrics)}};

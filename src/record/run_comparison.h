@@ -28,6 +28,7 @@ struct RunComparison {
   std::string baseline, candidate;         // ids
   std::vector<RunDifference> differences;  // if any refuses, nothing was compared
   std::vector<std::string> invalid;        // why no verdict may rest on these runs
+  std::vector<std::string> undecided;      // rows of which nothing is known, since others used the machine, and why
   std::vector<std::string> skipped;        // what one of them lacks
   // How far the machine's own rates moved between the runs, as a ratio: the largest of the anchors'. Every interval of
   // a sampled metric is wider by it. Nothing: not both runs measured an anchor, and those intervals have no bounds.
@@ -40,8 +41,8 @@ struct RunComparison {
 
 // As the exit status says: 0 fine, 1 worse, 2 inconclusive, 3 invalid.
 enum class Judgement { fine, worse, inconclusive, invalid };
-// invalid: the runs are unlike or invalid, or nothing could be compared. worse: any metric is. inconclusive: any is and
-// its interval reaches to where it would be worse by more than the smallest effect.
+// invalid: the runs are unlike or invalid, or nothing could be compared. worse: any metric is. inconclusive: any row is
+// undecided, or any metric is and its interval reaches to where it would be worse by more than the smallest effect.
 Judgement judgement_of(const RunComparison& comparison);
 const char* name_of(Judgement judgement);
 

@@ -154,6 +154,7 @@ std::string comparison_terminal(const RunComparison& comparison, const Compariso
     out.field(difference.refuses ? "UNLIKE" : "differs",
               fmt::format("{}: {} | {}", difference.name, difference.baseline, difference.candidate), kLabel);
   for (const std::string& reason : comparison.invalid) out.field("INVALID", reason, kLabel);
+  for (const std::string& reason : comparison.undecided) out.field("INCONCLUSIVE", reason, kLabel);
   if (refused(comparison)) {
     out.line("");
     out.text(remedy(comparison));
@@ -198,8 +199,9 @@ std::string comparison_markdown(const RunComparison& comparison) {
     out += "\n";
   }
   for (const std::string& reason : comparison.invalid) out += fmt::format("- INVALID: {}\n", cell(reason));
+  for (const std::string& reason : comparison.undecided) out += fmt::format("- INCONCLUSIVE: {}\n", cell(reason));
   for (const std::string& text : comparison.skipped) out += fmt::format("- not compared: {}\n", cell(text));
-  if (!comparison.invalid.empty() || !comparison.skipped.empty()) out += "\n";
+  if (!comparison.invalid.empty() || !comparison.undecided.empty() || !comparison.skipped.empty()) out += "\n";
   if (refused(comparison)) return out + cell(remedy(comparison)) + "\n";
   out += "| verdict | where | A | B | ratio [95% interval] |\n|---|---|---|---|---|\n";
   for (const ComparedMetric* metric : ordered(comparison))

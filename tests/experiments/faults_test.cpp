@@ -6,6 +6,8 @@
 #include <limits>
 
 #include "experiments/fixture.h"
+#include "lab/compare_runs.h"
+#include "lab/disturbance.h"
 #include "lab/engine_load.h"
 #include "loadgen/serve.h"
 
@@ -188,6 +190,44 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"nan", "[measure.not_finite]",
                           [](Planted& p) { p.value = std::numeric_limits<double>::quiet_NaN(); }}),
     [](const auto& instance) { return std::string(instance.param.name); });
+
+// The experiment that all others refer to, where foreign load alone leaves it without a valid row: the run goes on, its
+// result is inconclusive, and so is a comparison with it, in either direction.
+TEST_F(ExperimentsTest, ABaselineThatForeignLoadDisturbedIsInconclusiveAndStopsNothing) {
+  const auto run_of = [&](const char* id, bool loaded) {
+    lab::Context context{.backend = backend_,
+                         .oracle = oracle_,
+                         .memory = memory_,
+                         .model = model_,
+                         .effort = 0.1,
+                         .axes = {{"tokens", {"128"}}}};
+    if (loaded) context.cpu_time = loaded_machine;
+    record::Run run{.id = id, .mode = "quick", .finished = "2026-11-23T15:00:00Z", .model = {.name = model_.name}};
+    auto record = lab::run_experiment(*find("baseline"), context);
+    if (record)
+      run.experiments.push_back(std::move(*record));
+    else
+      ADD_FAILURE() << record.error().message();
+    return run;
+  };
+  const record::Run quiet = run_of("quiet", false), loaded = run_of("loaded", true);
+  ASSERT_TRUE(quiet.experiments.size() == 1 && loaded.experiments.size() == 1);
+  const record::Experiment& record = loaded.experiments[0];
+  EXPECT_EQ(record.state, record::State::done);
+  EXPECT_EQ(record.outcome, Outcome::inconclusive);
+  EXPECT_EQ(record.measured, "no valid row");
+  EXPECT_THAT(record.reasons, testing::ElementsAre(testing::HasSubstr("lab.foreign_load")));
+  ASSERT_EQ(record.rows.size(), quiet.experiments[0].rows.size());
+  for (const record::Row& row : record.rows) EXPECT_TRUE(lab::only_foreign_load(row)) << row.note;
+  expect_recomputable(record);
+
+  for (const auto& [a, b] : {std::pair(&quiet, &loaded), std::pair(&loaded, &quiet), std::pair(&loaded, &loaded)}) {
+    ASSERT_VALUE(const record::RunComparison comparison, lab::compare_runs(*a, *b, {}));
+    EXPECT_EQ(judgement_of(comparison), record::Judgement::inconclusive) << a->id << " and " << b->id;
+    EXPECT_EQ(comparison.undecided.size(), 2u) << "prefill and decode";
+    EXPECT_THAT(comparison.undecided, testing::Each(testing::HasSubstr("lab.foreign_load")));
+  }
+}
 
 TEST_F(Faults, TooFewSamplesGiveNoVerdict) {
   ASSERT_VALUE(const record::Experiment record, run_with([](Planted& p) { p.samples = 4; }));

@@ -189,6 +189,32 @@ TEST(CompareRuns, ARowThatIsNoLongerValidMakesTheComparisonInvalid) {
   EXPECT_THAT(comparison.invalid[0], HasSubstr("the gate failed"));
 }
 
+TEST(CompareRuns, WhatForeignLoadHidIsInconclusiveInEitherRun) {
+  const std::string reason = "foreign load: other processes took 60% of the processors' time (lab.foreign_load)";
+  for (const bool baseline_loaded : {true, false})
+    for (const bool candidate_loaded : {true, false}) {
+      record::Run a = a_run("a", 1), b = a_run("b", 5);
+      for (record::Run* run : {&a, &b})
+        if (run == &a ? baseline_loaded : candidate_loaded)
+          for (record::Experiment& experiment : run->experiments)
+            for (record::Row& row : experiment.rows) row.validity = {.valid = false, .reasons = {reason}};
+      const auto comparison = compared(a, b);
+      if (!baseline_loaded && !candidate_loaded) {
+        EXPECT_EQ(judgement_of(comparison), Judgement::fine);
+        continue;
+      }
+      EXPECT_EQ(judgement_of(comparison), Judgement::inconclusive);
+      EXPECT_TRUE(comparison.invalid.empty());
+      EXPECT_FALSE(comparison.drift) << "the machine's own rates are not known either";
+      EXPECT_THAT(comparison.undecided,
+                  ElementsAre(testing::AllOf(HasSubstr("attention"), HasSubstr(reason),
+                                             HasSubstr(baseline_loaded ? "in the baseline" : "in the candidate"))));
+      row_of(b).validity.valid = false;
+      row_of(b).validity.reasons.push_back("the gate failed");
+      EXPECT_EQ(judgement_of(compared(a_run("a", 1), b)), Judgement::invalid) << "not for foreign load alone";
+    }
+}
+
 TEST(CompareRuns, UnknownNamesAndEffectsAreUsageErrors) {
   EXPECT_EQ(compare_runs(a_run("a", 1), a_run("b", 1), {.allowed = {"weather"}}).error().kind, ErrorKind::usage);
   EXPECT_EQ(compare_runs(a_run("a", 1), a_run("b", 1), {.smallest_effect = 0}).error().kind, ErrorKind::usage);

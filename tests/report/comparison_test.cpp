@@ -61,6 +61,13 @@ TEST(ComparisonTerminal, WithoutAnchorsItSaysWhatTheIntervalsHoldFor) {
   EXPECT_THAT(comparison_terminal(comparison, {}), HasSubstr("Neither run says how the machine's own rates moved"));
 }
 
+TEST(ComparisonTerminal, SaysWhatForeignLoadLeftUndecided) {
+  record::RunComparison comparison{.baseline = "a", .candidate = "b", .undecided = {"baseline, load decode: why"}};
+  EXPECT_THAT(comparison_terminal(comparison, {}), HasSubstr("INCONCLUSIVE  baseline, load decode: why"));
+  EXPECT_THAT(comparison_terminal(comparison, {}), HasSubstr("\nINCONCLUSIVE\n"));
+  EXPECT_THAT(comparison_markdown(comparison), HasSubstr("- INCONCLUSIVE: baseline, load decode: why"));
+}
+
 TEST(ComparisonMarkdown, HasEveryMetricInATable) {
   const std::string text = comparison_markdown(sample());
   EXPECT_THAT(text, HasSubstr(": WORSE\n"));
