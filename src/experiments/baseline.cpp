@@ -42,9 +42,21 @@ class BaselineExperiment final : public lab::Experiment {
 
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     if (point.text("load") == "ceilings") return measure_ceilings(context, record);
-    RL_TRY(start_engine(context));
-    const std::int64_t tokens = point.number("tokens");
+    const std::int64_t tokens = point.number("tokens"), longest = context.model.config.max_positions;
     const bool prefill = point.text("load") == "prefill";
+    if (const std::int64_t room = room_for(prefill, tokens); room > longest) {
+      if (context.axes.contains("tokens"))
+        return Error{
+            .kind = ErrorKind::usage,
+            .what = fmt::format("{} at {} tokens does not fit the model's context", point.text("load"), tokens),
+            .field = "--tokens",
+            .expected = fmt::format("room for at most {} tokens", longest),
+            .found = fmt::format("{}", room)};
+      record.notes.push_back(fmt::format("Left out: {} at {} tokens, which needs a context of {}; the model has {}.",
+                                         point.text("load"), tokens, room, longest));
+      return ok();
+    }
+    RL_TRY(start_engine(context));
     RL_ASSIGN(const record::Metric rate, prefill ? lab::measure_prefill(*engine_, tokens, context.plan())
                                                  : lab::measure_decode(*engine_, {.depth = tokens}, context.plan()));
     record::Row row{.axes = point.values(), .metrics = {rate}, .path = engine_->path()};
@@ -120,6 +132,11 @@ class BaselineExperiment final : public lab::Experiment {
   }
 
  private:
+  // Tokens of context that a load takes.
+  static std::int64_t room_for(bool prefill, std::int64_t tokens) {
+    return prefill ? tokens + 1 : lab::DecodeLoad{.depth = tokens}.context();
+  }
+
   static Status measure_ceilings(lab::Context& context, record::Experiment& record) {
     for (const Probe& probe : context.backend.probes) {
       record::Row row{.axes = {{"load", "ceiling"}, {"probe", probe.name}}, .note = probe.method};
@@ -136,17 +153,20 @@ class BaselineExperiment final : public lab::Experiment {
 
   Status start_engine(lab::Context& context) {
     if (engine_) return ok();
-    std::int64_t longest = 0;
+    std::int64_t longest = 2;  // context of the points that fit
     for (const lab::Axis& axis : info().axes)
       if (axis.name == "tokens") {
         const auto given = context.axes.find("tokens");
         for (const std::string& value : given != context.axes.end() ? given->second
                                         : context.full()            ? axis.full
                                                                     : axis.quick)
-          longest = std::max(longest, static_cast<std::int64_t>(std::stoll(value)));
+          for (const bool prefill : {true, false})
+            if (const std::int64_t room = room_for(prefill, std::stoll(value));
+                room <= context.model.config.max_positions)
+              longest = std::max(longest, room);
       }
     engine::EngineOptions options{.precision = engine::Precision::bf16,
-                                  .max_context = lab::DecodeLoad{.depth = longest}.context(),
+                                  .max_context = longest,
                                   .max_seqs = 1,
                                   .graphs = false,
                                   .prefix_reuse = false};

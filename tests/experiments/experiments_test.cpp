@@ -97,6 +97,22 @@ TEST_F(ExperimentsTest, BaselineShowsCeilingsPrefillAndDecode) {
   EXPECT_EQ(memory_.live().count, 0);
 }
 
+TEST_F(ExperimentsTest, BaselineLeavesOutWhatTheModelsContextCannotHold) {
+  model_.config.max_positions = 256;
+  ASSERT_VALUE(const record::Experiment standard, run("baseline", {{"load", {"prefill", "decode"}}}));
+  EXPECT_EQ(standard.state, State::done);
+  ASSERT_EQ(standard.rows.size(), 2u) << "128 tokens; 1,024 are left out";
+  for (const record::Row& row : standard.rows) EXPECT_TRUE(row.validity.valid) << row.validity.reasons[0];
+  EXPECT_THAT(standard.notes, testing::IsSupersetOf({testing::HasSubstr("Left out: prefill at 1024 tokens"),
+                                                     testing::HasSubstr("Left out: decode at 1024 tokens")}));
+
+  ASSERT_VALUE(const record::Experiment asked, run("baseline", {{"load", {"prefill"}}, {"tokens", {"64", "256"}}}));
+  ASSERT_EQ(asked.rows.size(), 2u);
+  EXPECT_TRUE(asked.rows[0].validity.valid);
+  EXPECT_FALSE(asked.rows[1].validity.valid) << "an asked-for length that does not fit is no note but an error";
+  EXPECT_THAT(asked.rows[1].validity.reasons[0], testing::HasSubstr("does not fit the model's context"));
+}
+
 TEST_F(ExperimentsTest, ALoadIsServedWholeAndCold) {
   const auto serve = [&](bool prefix_reuse, const std::vector<engine::Request>& requests) -> Status {
     RL_ASSIGN(const auto engine,
