@@ -129,8 +129,14 @@ class Legend {
 };
 
 struct Legends {
-  Legend paths{"path"}, notes{"note"};
+  Legend paths{"path"}, notes{"note"}, warnings{"warning"};
 };
+
+// A cell of one line of the table, or of all lines of a row.
+Markup& open_cell(Markup& out, std::string_view css, std::size_t lines) {
+  const std::string span = fmt::format("{}", lines);
+  return lines == 1 ? out.open("td", {{"class", css}}) : out.open("td", {{"class", css}, {"rowspan", span}});
+}
 
 void metric_cell(Markup& out, const Metric* metric) {
   out.open("td", {{"class", "num"}});
@@ -143,14 +149,14 @@ void metric_cell(Markup& out, const Metric* metric) {
   out.close("td");
 }
 
-void validity_cell(Markup& out, const Row& row, Legends& legends) {
-  out.open("td", {{"class", "validity"}});
+void validity_cell(Markup& out, const Row& row, Legends& legends, std::size_t lines = 1) {
+  open_cell(out, "validity", lines);
   if (row.validity.valid)
     out.text("valid");
   else
     badge(out, {Tone::broken, "INVALID"});
   if (!row.validity.reasons.empty()) out.leaf("small", joined(row.validity.reasons, "; "));
-  if (!row.validity.warnings.empty()) out.leaf("small", "warning: " + joined(row.validity.warnings, "; "));
+  if (!row.validity.warnings.empty()) out.leaf("small", legends.warnings.label(joined(row.validity.warnings, "; ")));
   if (!row.note.empty()) out.leaf("small", legends.notes.label(row.note));
   out.close("td");
 }
@@ -159,16 +165,16 @@ void axis_heads(Markup& out, const Axes& axes) {
   for (const std::string& axis : axes.varying) out.leaf("th", axis, {{"scope", "col"}});
 }
 
-void axis_cells(Markup& out, const Row& row, const Axes& axes) {
+void axis_cells(Markup& out, const Row& row, const Axes& axes, std::size_t lines = 1) {
   for (const std::string& axis : axes.varying) {
     const std::string* value = axis_value(row, axis);
-    out.leaf("td", value != nullptr ? *value : "", {{"class", "axis"}});
+    open_cell(out, "axis", lines).text(value != nullptr ? *value : "").close("td");
   }
 }
 
 // A row's path certificate: itself if it is one name, else a number.
-void path_cell(Markup& out, const Row& row, Legends& legends) {
-  out.open("td", {{"class", "path"}});
+void path_cell(Markup& out, const Row& row, Legends& legends, std::size_t lines = 1) {
+  open_cell(out, "path", lines);
   if (row.path.empty()) {
     out.leaf("span", "none", {{"class", "muted"}}).close("td");
     return;
@@ -225,19 +231,26 @@ void long_table(Markup& out, const Experiment& experiment, const Axes& axes, Leg
       .close("tr")
       .close("thead")
       .open("tbody");
-  for (const Row& row : experiment.rows)
-    for (std::size_t i = 0; i < std::max<std::size_t>(1, row.metrics.size()); ++i) {
+  for (const Row& row : experiment.rows) {
+    const std::size_t lines = std::max<std::size_t>(1, row.metrics.size());
+    for (std::size_t i = 0; i < lines; ++i) {
       const Metric* metric = i < row.metrics.size() ? &row.metrics[i] : nullptr;
-      out.open("tr", {{"class", row.validity.valid ? "" : "invalid"}});
-      axis_cells(out, row, axes);
+      out.open("tr", {{"class", fmt::format("{}{}", i > 0 ? "more" : "",
+                                            row.validity.valid ? ""
+                                            : i > 0            ? " invalid"
+                                                               : "invalid")}});
+      if (i == 0) axis_cells(out, row, axes, lines);
       out.open("td");
       if (metric != nullptr) out.text(words(metric->name)).leaf("small", metric_facts(*metric));
       out.close("td");
       metric_cell(out, metric);
-      validity_cell(out, row, legends);
-      path_cell(out, row, legends);
+      if (i == 0) {
+        validity_cell(out, row, legends, lines);
+        path_cell(out, row, legends, lines);
+      }
       out.close("tr");
     }
+  }
   out.close("tbody");
 }
 
@@ -257,6 +270,7 @@ void results(Markup& out, const Experiment& experiment) {
     long_table(out, experiment, axes, legends);
   close_table(out);
   legends.paths.explain(out, "code");
+  legends.warnings.explain(out, "span");
   legends.notes.explain(out, "span");
 }
 

@@ -130,9 +130,20 @@ std::string words(std::string_view name) {
 
 std::string axis_title(std::string_view axis) {
   constexpr std::pair<std::string_view, const char*> units[] = {
-      {"seq", "tokens"},     {"depth", "tokens"},      {"tokens", "tokens"},      {"prompt", "tokens"},
-      {"context", "tokens"}, {"kv_len", "tokens"},     {"page_tokens", "tokens"}, {"batch", "sequences"},
-      {"seqs", "sequences"}, {"head_dim", "elements"}, {"hidden", "elements"},    {"bytes", "B"},
+      {"seq", "tokens"},
+      {"depth", "tokens"},
+      {"tokens", "tokens"},
+      {"prompt", "tokens"},
+      {"context", "tokens"},
+      {"kv_len", "tokens"},
+      {"page_tokens", "tokens"},
+      {"batch", "sequences"},
+      {"seqs", "sequences"},
+      {"head_dim", "elements"},
+      {"hidden", "elements"},
+      {"bytes", "B"},
+      {"load", "% of the throughput with all requests queued"},
+      {"limit", "% of the present power limit"},
   };
   for (const auto& [name, unit] : units)
     if (name == axis && name != unit) return fmt::format("{} ({})", axis, unit);

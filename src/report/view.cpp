@@ -228,7 +228,8 @@ bool matches(const Row& row, const Chart& chart) {
 // The series' own value first, then each other axis that changes among the chart's rows.
 std::string series_name(const Row& row, const Chart& chart, const std::set<std::string>& others) {
   std::string name;
-  if (const std::string* value = axis_value(row, chart.series)) name = *value;
+  if (const std::string* value = axis_value(row, chart.series))
+    name = as_number(*value) ? chart.series + " " + *value : *value;
   for (const auto& [axis, value] : row.axes)
     if (others.contains(axis)) name += (name.empty() ? "" : ", ") + axis + " " + value;
   return name.empty() ? words(chart.y) : name;

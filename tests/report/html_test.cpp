@@ -222,6 +222,34 @@ TEST(Html, MarksInvalidRows) {
   EXPECT_EQ(invalid_rows(run), 0);
 }
 
+// Rows that have little in common get a line per metric; what holds for the whole row stands there once.
+TEST(Html, ALongTableSaysOnceWhatHoldsForARow) {
+  record::Run run = sample_run();
+  record::Experiment experiment{.id = "long", .state = record::State::done};
+  for (int i = 0; i < 3; ++i) {
+    record::Row row{.axes = {{"load", fmt::format("load{}", i)}},
+                    .validity = {.warnings = {fmt::format("warned{}", i)}}};
+    for (int j = 0; j < 3; ++j)
+      row.metrics.push_back({.name = fmt::format("metric{}{}", i, j), .unit = "s", .value = 1, .statistic = "median"});
+    experiment.rows.push_back(std::move(row));
+  }
+  run.experiments = {experiment};
+  const Page page = read_page(html(run));
+  EXPECT_EQ(std::count_if(page.elements.begin(), page.elements.end(),
+                          [](const Element& element) {
+                            const auto span = element.attributes.find("rowspan");
+                            return span != element.attributes.end() && span->second == "3";
+                          }),
+            9)
+      << "axis, validity and path of three rows";
+  for (int i = 0; i < 3; ++i) {
+    const std::string warned = fmt::format("warned{}", i);
+    const std::size_t at = page.text.find(warned);
+    ASSERT_NE(at, page.text.npos);
+    EXPECT_EQ(page.text.find(warned, at + 1), page.text.npos);
+  }
+}
+
 TEST(Html, SetsCommandsInSentencesAsCode) {
   EXPECT_THAT(html(sample_run()), HasSubstr("such a GPU: <code>redline doctor</code> says"));
   record::Run run = sample_run();
