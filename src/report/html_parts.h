@@ -22,6 +22,9 @@ std::string plan_text(const record::Experiment& experiment);  // "plan 1.1"; a n
 std::string anchor_of(const record::Experiment& experiment);
 bool has_chart(const record::Experiment& experiment);
 
+// The rows of an experiment as a table; nothing if there are none.
+void results_table(Markup& out, const record::Experiment& experiment);
+
 // Everything about one experiment that ran, or says why it did not.
 void experiment_section(Markup& out, const record::Experiment& experiment);
 

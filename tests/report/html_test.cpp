@@ -250,6 +250,43 @@ TEST(Html, ALongTableSaysOnceWhatHoldsForARow) {
   }
 }
 
+TEST(Html, AChartHasALegendWhereItsAxisDoesNotSayTheSame) {
+  const auto legends = [](const record::Chart& chart) {
+    record::Run run = sample_run();
+    record::Experiment experiment{.id = "formats", .state = record::State::done, .charts = {chart}};
+    for (const char* format : {"bf16", "fp8"})
+      experiment.rows.push_back(
+          {.axes = {{"format", format}},
+           .metrics = {{.name = "weight_bytes", .unit = "B", .value = 64, .statistic = "count"}}});
+    run.experiments = {experiment};
+    const Page page = read_page(html(run));
+    return std::count_if(page.elements.begin(), page.elements.end(), [](const Element& element) {
+      const auto css = element.attributes.find("class");
+      return element.tag == "ul" && css != element.attributes.end() && css->second == "legend";
+    });
+  };
+  EXPECT_EQ(legends({.title = "Bytes", .x = "format", .y = "weight_bytes", .bars = true}), 0);
+  EXPECT_EQ(legends({.title = "Bytes", .x = "format", .y = "weight_bytes", .series = "format", .bars = true}), 1);
+}
+
+TEST(Html, DrawsNoLineBetweenNames) {
+  const auto lines = [](const char* first, const char* second) {
+    record::Run run = sample_run();
+    record::Experiment experiment{
+        .id = "shapes", .state = record::State::done, .charts = {{.title = "Time", .x = "shape", .y = "time"}}};
+    for (const char* shape : {first, second})
+      experiment.rows.push_back({.axes = {{"shape", shape}}, .metrics = {{.name = "time", .unit = "s", .value = 1}}});
+    run.experiments = {experiment};
+    const Page page = read_page(html(run));
+    return std::count_if(page.elements.begin(), page.elements.end(), [](const Element& element) {
+      const auto css = element.attributes.find("class");
+      return element.tag == "line" && css != element.attributes.end() && css->second.starts_with("line s");
+    });
+  };
+  EXPECT_GT(lines("128", "256"), 0);
+  EXPECT_EQ(lines("small", "large"), 0);
+}
+
 TEST(Html, SetsCommandsInSentencesAsCode) {
   EXPECT_THAT(html(sample_run()), HasSubstr("such a GPU: <code>redline doctor</code> says"));
   record::Run run = sample_run();

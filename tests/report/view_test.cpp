@@ -118,6 +118,16 @@ TEST(ChartData, SaysWhyNothingCanBeDrawn) {
   EXPECT_NE(chart_data({}, {.x = "seq", .y = "time"}).empty_reason, "");
 }
 
+TEST(ChartData, NumbersOfASeriesHaveTheNameOfTheirAxis) {
+  record::Experiment experiment;
+  for (const char* seqs : {"4", "16"})
+    experiment.rows.push_back({.axes = {{"load", "50"}, {"seqs", seqs}}, .metrics = {{.name = "time", .value = 1}}});
+  const ChartData data = chart_data(experiment, {.x = "load", .y = "time", .series = "seqs"});
+  ASSERT_EQ(data.series.size(), 2U);
+  EXPECT_EQ(data.series[0].name, "seqs 4");
+  EXPECT_EQ(data.series[1].name, "seqs 16");
+}
+
 TEST(ChartData, TakesWordsAsCategories) {
   const ChartData data =
       chart_data(sample_attention(), {.x = "variant", .y = "time", .series = "seq", .where = {{"causal", "no"}}});
