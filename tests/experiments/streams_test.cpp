@@ -56,6 +56,16 @@ Status batch_dependent_sample(const ops::SampleArgs& args, void* workspace, Stre
   return ok();
 }
 
+TEST_F(ExperimentsTest, StreamsLeavesOutWhatTheModelsContextCannotHold) {
+  model_.config.max_positions = 512;
+  ASSERT_VALUE(const record::Experiment standard, run("streams", {{"inputs", {"2"}}}));
+  EXPECT_TRUE(standard.rows.empty()) << "512 tokens and those that are generated";
+  EXPECT_THAT(standard.notes, testing::Contains(testing::HasSubstr("needs a context of 520, the model has 512")));
+  ASSERT_VALUE(const record::Experiment asked, run("streams", {{"inputs", {"2"}}, {"tokens", {"512"}}}));
+  ASSERT_EQ(asked.rows.size(), 1u);
+  EXPECT_FALSE(asked.rows[0].validity.valid);
+}
+
 TEST_F(ExperimentsTest, ABatchThatChangesTokensIsNotTimed) {
   std::vector<ops::Variant<ops::SampleArgs>> variants(cpu::catalog().sample.begin(), cpu::catalog().sample.end());
   for (auto& variant : variants) variant.launch = batch_dependent_sample;
