@@ -1,6 +1,7 @@
 #pragma once
 // Kills real runs at random moments, resumes them, and looks at what is left after each kill.
 
+#include <array>
 #include <random>
 #include <set>
 
@@ -15,10 +16,11 @@ namespace rl::e2e {
 
 struct KillTally {
   int kills = 0, finished_runs = 0;
-  int kept = 0;     // experiments in the store that a resumed run did not measure again
-  int lost = 0;     // reported as done, or there before, and gone or changed afterwards
-  int doubled = 0;  // twice in a run
-  int damaged = 0;  // stores with a finding, finished runs that do not verify or lack an experiment
+  int kept = 0;                // experiments in the store that a resumed run did not measure again
+  int lost = 0;                // reported as done, or there before, and gone or changed afterwards
+  int doubled = 0;             // twice in a run
+  std::array<int, 5> at = {};  // kills, by how many of the run's four experiments were in the store
+  int damaged = 0;             // stores with a finding, finished runs that do not verify or lack an experiment
 };
 
 inline KillTally kill_runs(int kills, std::uint64_t seed) {
@@ -48,7 +50,8 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
     std::vector<std::string> arguments = fresh;
     if (!current.empty()) arguments = {"run", "--resume", current, "--runs", runs};
     const Finished ended = redline_killed_after(arguments, moment(engine));
-    tally.kills += ended.status == -9;
+    const bool killed = ended.status == -9;
+    tally.kills += killed;
 
     auto store = record::Store::open(runs);
     auto found = store ? store->check() : store.error();
@@ -60,7 +63,8 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
     if (current.empty()) {
       if (const std::string id = newest(); known.insert(id).second) current = id;
       if (current.empty()) {  // killed before it was begun
-        EXPECT_EQ(ended.status, -9) << ended.err;
+        EXPECT_TRUE(killed) << ended.err;
+        ++tally.at[0];
         continue;
       }
     }
@@ -83,7 +87,10 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
         tally.lost += !now.contains(id);
     }
     before = now;
-    if (ended.status == -9) continue;
+    if (killed) {
+      ++tally.at[std::min(now.size(), tally.at.size() - 1)];
+      continue;
+    }
     // It came to its end: everything is there once, and all of it is as written.
     // Or it had come there before the last kill, which left nothing to do.
     if (ended.err.find("run.finished") == std::string::npos) {
@@ -103,6 +110,8 @@ inline void expect_nothing_lost(const KillTally& tally) {
   EXPECT_EQ(tally.lost, 0);
   EXPECT_EQ(tally.doubled, 0);
   EXPECT_EQ(tally.damaged, 0);
+  std::printf("kills with 0 to 4 of 4 experiments in the store: %d %d %d %d %d\n", tally.at[0], tally.at[1],
+              tally.at[2], tally.at[3], tally.at[4]);
   std::printf("%d kills, %d runs came to their end, %d finished experiments kept, %d lost, %d doubled, %d damaged\n",
               tally.kills, tally.finished_runs, tally.kept, tally.lost, tally.doubled, tally.damaged);
 }

@@ -3,7 +3,15 @@
 namespace rl::e2e {
 namespace {
 
-TEST(SoakResume, TwoHundredKillsLoseAndDoubleNothing) { expect_nothing_lost(kill_runs(200, 20261123)); }
+TEST(SoakResume, TwoHundredKillsLoseAndDoubleNothing) {
+  const KillTally tally = kill_runs(200, 20261123);
+  expect_nothing_lost(tally);
+  // The moments reach from the program's first step to after the last experiment, while the files are written.
+  EXPECT_GT(tally.at[0], 0);
+  EXPECT_GT(tally.at[1], 0) << "while the second experiment was measured";
+  EXPECT_GT(tally.at[3], 0) << "while the last experiment was measured";
+  EXPECT_GT(tally.at[4], 0) << "after the last experiment";
+}
 
 }  // namespace
 }  // namespace rl::e2e
