@@ -59,7 +59,7 @@ const lab::Info& attention_info() {
                       .where = "over seq",
                       .expected = {0, kInfinity}}},
       .expected_quick = {25},
-      .expected_full = {420}};
+      .expected_full = {470}};
   return info;
 }
 

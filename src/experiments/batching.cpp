@@ -42,7 +42,7 @@ const lab::Info& batching_info() {
                       .where = "all requests there at the start; the seqs with the most throughput",
                       .expected = {3, 5}}},
       .expected_quick = {25},
-      .expected_full = {1500}};
+      .expected_full = {450}};
   return info;
 }
 

@@ -45,7 +45,7 @@ const lab::Info& combined_info() {
                       .where = "rung batching",
                       .expected = {3, 5}}},
       .expected_quick = {40},
-      .expected_full = {240}};
+      .expected_full = {310}};
   return info;
 }
 

@@ -72,7 +72,7 @@ const lab::Info& quantization_info() {
                                               .where = "int8 against fp32, which the 75% must mean",
                                               .expected = {0.5, 0.75}}},
                               .expected_quick = {35},
-                              .expected_full = {240},
+                              .expected_full = {150},
                               .speed_rows = false};
   return info;
 }
