@@ -39,13 +39,13 @@ __global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(
   unsigned char* const q_tile = smem;
   unsigned char* const kv_tiles = smem + C::kM * C::kRowBytes;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int head = blockIdx.y, kv_head = head / (p.heads / p.kv_heads);
+  const int head = blockIdx.x, kv_head = head / (p.heads / p.kv_heads);
 
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const Sequence seq = sequence_of(p, blockIdx.z);
-  // The last queries see most keys under a causal mask: their blocks come first.
-  const int first = (static_cast<int>(gridDim.x) - 1 - static_cast<int>(blockIdx.x)) * C::kM;
+  // The last queries see most keys under a causal mask: their blocks come first, those of all heads.
+  const int first = (static_cast<int>(gridDim.y) - 1 - static_cast<int>(blockIdx.y)) * C::kM;
   if (first >= seq.queries) return;
   const int rows = min(C::kM, seq.queries - first);
   const int kv_begin = first_key(p, seq.position(first)) / C::kN * C::kN;
@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(
 template <class T, int kHeadDim>
 cudaError_t run(const AttentionParams& p, cudaStream_t stream) {
   using C = FlashConfig<kHeadDim>;
-  const dim3 grid(static_cast<unsigned>((p.max_q + C::kM - 1) / C::kM), static_cast<unsigned>(p.heads),
+  const dim3 grid(static_cast<unsigned>(p.heads), static_cast<unsigned>((p.max_q + C::kM - 1) / C::kM),
                   static_cast<unsigned>(p.seqs));
   return launch(flash_kernel<T, kHeadDim>, grid, C::kThreads, C::kSmemBytes, stream, p);
 }
