@@ -2,6 +2,7 @@
 // Elements of the types that activations and weights have, and 16-byte vectors of them.
 
 #include <cstdint>
+#include <type_traits>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -50,6 +51,13 @@ template <class T, int kN>
 struct alignas(sizeof(T) * kN) Vector {
   T at[kN];
 };
+
+// The kN elements at x + i, which are aligned to their size together.
+template <int kN, class T>
+__device__ inline auto& vector_at(T* x, std::int64_t i) {
+  using V = Vector<std::remove_const_t<T>, kN>;
+  return *reinterpret_cast<std::conditional_t<std::is_const_v<T>, const V, V>*>(x + i);
+}
 
 __device__ inline float warp_sum(float x) {
 #pragma unroll

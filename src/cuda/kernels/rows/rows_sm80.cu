@@ -52,19 +52,21 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(RmsNormParams p) {
   }
 }
 
-// A warp per head of a token: q heads stay in place, k heads and v heads go to their page. Lane l holds the pairs
-// (i, i + head_dim / 2) with i = l, l + 32, ...
-template <class T>
+// A warp per head of a token (x: the token, y: eight heads): q heads stay in place, k heads and v heads go to their
+// page. A lane takes kN neighbouring pairs (i, i + head_dim / 2) at once.
+template <class T, int kN>
 __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams p) {
+  using V = Vector<T, kN>;
+  using F = Vector<float, kN>;
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const int all_heads = p.heads + 2 * p.kv_heads;
-  const std::int64_t work = static_cast<std::int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
-  if (work >= static_cast<std::int64_t>(p.tokens) * all_heads) return;
-  const int lane = threadIdx.x % 32, head = static_cast<int>(work % all_heads), half = p.head_dim / 2;
-  const std::int64_t token = work / all_heads;
+  const int head = static_cast<int>(blockIdx.y) * (kThreads / 32) + static_cast<int>(threadIdx.x) / 32;
+  if (head >= all_heads) return;
+  const int lane = threadIdx.x % 32, half = p.head_dim / 2;
+  const std::int64_t token = blockIdx.x;
   const int position = p.positions[token];
-  T* from = static_cast<T*>(p.qkv) + work * p.head_dim;
+  T* from = static_cast<T*>(p.qkv) + (token * all_heads + head) * p.head_dim;
   T* to = from;
   if (head >= p.heads) {
     const int kv_head = (head - p.heads) % p.kv_heads;
@@ -73,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
     to = pages + ((page * p.kv_heads + kv_head) * p.page_tokens + position % p.page_tokens) * p.head_dim;
   }
   if (head >= p.heads + p.kv_heads) {
-    for (int i = lane; i < p.head_dim; i += 32) to[i] = from[i];
+    for (int i = kN * lane; i < p.head_dim; i += 32 * kN) vector_at<kN>(to, i) = vector_at<kN>(from, i);
     return;
   }
   const float* norm = head < p.heads ? p.q_norm : p.k_norm;
@@ -85,14 +87,22 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
   }
   const float* cosines = p.cos + static_cast<std::int64_t>(position) * half;
   const float* sines = p.sin + static_cast<std::int64_t>(position) * half;
-  for (int i = lane; i < half; i += 32) {
-    float a = to_float(from[i]), b = to_float(from[i + half]);
-    if (norm != nullptr) {
-      a *= inverse * norm[i];
-      b *= inverse * norm[i + half];
+  for (int i = kN * lane; i < half; i += 32 * kN) {
+    const V low = vector_at<kN>(from, i), high = vector_at<kN>(from, i + half);
+    const F c = vector_at<kN>(cosines, i), s = vector_at<kN>(sines, i);
+    V new_low, new_high;
+#pragma unroll
+    for (int j = 0; j < kN; ++j) {
+      float a = to_float(low.at[j]), b = to_float(high.at[j]);
+      if (norm != nullptr) {
+        a *= inverse * norm[i + j];
+        b *= inverse * norm[i + j + half];
+      }
+      new_low.at[j] = from_float<T>(a * c.at[j] - b * s.at[j]);
+      new_high.at[j] = from_float<T>(b * c.at[j] + a * s.at[j]);
     }
-    to[i] = from_float<T>(a * cosines[i] - b * sines[i]);
-    to[i + half] = from_float<T>(b * cosines[i] + a * sines[i]);
+    vector_at<kN>(to, i) = new_low;
+    vector_at<kN>(to, i + half) = new_high;
   }
 }
 
@@ -131,6 +141,13 @@ unsigned blocks_for(std::int64_t work, int per_block) {
   return static_cast<unsigned>((work + per_block - 1) / per_block);
 }
 
+template <class T>
+cudaError_t rope_append(const RopeAppendParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.tokens), blocks_for(p.heads + 2 * p.kv_heads, kThreads / 32));
+  return p.head_dim % 4 == 0 ? launch(rope_append_kernel<T, 2>, grid, kThreads, 0, stream, p)
+                             : launch(rope_append_kernel<T, 1>, grid, kThreads, 0, stream, p);
+}
+
 }  // namespace
 
 cudaError_t embed_rows(const EmbedParams& p, cudaStream_t stream) {
@@ -164,15 +181,13 @@ cudaError_t rms_norm_rows(const RmsNormParams& p, cudaStream_t stream) {
 }
 
 cudaError_t rope_append_rows(const RopeAppendParams& p, cudaStream_t stream) {
-  const std::int64_t work = static_cast<std::int64_t>(p.tokens) * (p.heads + 2 * p.kv_heads);
-  const dim3 grid(blocks_for(work, kThreads / 32));
   switch (p.type) {
     case DType::f32:
-      return launch(rope_append_kernel<float>, grid, kThreads, 0, stream, p);
+      return rope_append<float>(p, stream);
     case DType::bf16:
-      return launch(rope_append_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
+      return rope_append<__nv_bfloat16>(p, stream);
     case DType::f16:
-      return launch(rope_append_kernel<__half>, grid, kThreads, 0, stream, p);
+      return rope_append<__half>(p, stream);
     default:
       return cudaErrorInvalidValue;
   }
