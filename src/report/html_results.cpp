@@ -99,6 +99,15 @@ void path_cell(Markup& out, const Row& row, Legends& legends, std::size_t lines 
   out.close("code").close("td");
 }
 
+// The heads that every table ends with.
+void close_heads(Markup& out) {
+  out.leaf("th", "validity, notes", {{"scope", "col"}})
+      .leaf("th", "path", {{"scope", "col"}})
+      .close("tr")
+      .close("thead")
+      .open("tbody");
+}
+
 // A line per row, a column per metric.
 void wide_table(Markup& out, const Experiment& experiment, const Axes& axes, Legends& legends) {
   const std::vector<std::string> metrics = metric_names(experiment.rows);
@@ -113,11 +122,7 @@ void wide_table(Markup& out, const Experiment& experiment, const Axes& axes, Leg
       }
     out.close("th");
   }
-  out.leaf("th", "validity, notes", {{"scope", "col"}})
-      .leaf("th", "path", {{"scope", "col"}})
-      .close("tr")
-      .close("thead")
-      .open("tbody");
+  close_heads(out);
   for (const Row& row : experiment.rows) {
     out.open("tr", {{"class", row.validity.valid ? "" : "invalid"}});
     axis_cells(out, row, axes);
@@ -134,11 +139,7 @@ void long_table(Markup& out, const Experiment& experiment, const Axes& axes, Leg
   out.open("thead").open("tr");
   axis_heads(out, axes);
   out.leaf("th", "quantity", {{"scope", "col"}}).leaf("th", "value", {{"scope", "col"}, {"class", "num"}});
-  out.leaf("th", "validity, notes", {{"scope", "col"}})
-      .leaf("th", "path", {{"scope", "col"}})
-      .close("tr")
-      .close("thead")
-      .open("tbody");
+  close_heads(out);
   for (const Row& row : experiment.rows) {
     const std::size_t lines = std::max<std::size_t>(1, row.metrics.size());
     for (std::size_t i = 0; i < lines; ++i) {
