@@ -68,6 +68,10 @@ class Device {
   virtual MemoryResource& pinned_memory() = 0;  // host memory that copies fast
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
   virtual Result<std::unique_ptr<Event>> make_event() = 0;
+  // An event that also keeps when it was reached, by the device's clock.
+  virtual Result<std::unique_ptr<Event>> make_timed_event() = 0;
+  // From one timed event of this device to another; both have been reached. Errors: device.
+  virtual Result<Seconds> elapsed(const Event& first, const Event& last) const = 0;
   virtual bool can_capture() const = 0;
   // Whether the host may read and write what memory() gives. If not, only copies reach it.
   virtual bool host_reads_memory() const { return true; }

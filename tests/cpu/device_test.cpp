@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "check/result.h"
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/variants.h"
@@ -85,6 +86,21 @@ TEST(CpuStream, CopiesAtOnceAndHasNothingToCapture) {
   ASSERT_FALSE(capture);
   EXPECT_EQ(capture.error().kind, ErrorKind::unsupported);
   EXPECT_FALSE(stream->end_capture());
+}
+
+TEST(CpuStream, TimedEventsTellTheTimeBetweenThem) {
+  const auto device = make_device({.threads = 1});
+  ASSERT_VALUE(const auto stream, device->make_stream());
+  ASSERT_VALUE(const auto first, device->make_timed_event());
+  ASSERT_VALUE(const auto last, device->make_timed_event());
+  ASSERT_OK(stream->record(*first));
+  const Seconds begin = monotonic_now();
+  while (monotonic_now() == begin) {}
+  ASSERT_OK(stream->record(*last));
+  ASSERT_VALUE(const Seconds there, device->elapsed(*first, *last));
+  ASSERT_VALUE(const Seconds back, device->elapsed(*last, *first));
+  EXPECT_GT(there.count, 0);
+  EXPECT_EQ(back.count, -there.count);
 }
 
 // Variants of cpu/fast first, cpu/ref's naive one last; names differ within an op.

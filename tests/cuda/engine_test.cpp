@@ -164,6 +164,25 @@ TEST_F(CudaEngine, EveryAllocationThatFailsIsAnErrorWithoutALeak) {
   }
 }
 
+TEST_F(CudaEngine, TimedEventsTellTheTimeBetweenThem) {
+  constexpr Bytes kBytes{64 << 20};
+  ASSERT_VALUE(const Buffer there, Buffer::make(card.device->memory(), kBytes));
+  ASSERT_VALUE(const Buffer host, Buffer::make(card.device->pinned_memory(), kBytes));
+  std::unique_ptr<Event> events[3];
+  for (auto& event : events) {
+    ASSERT_VALUE(event, card.device->make_timed_event());
+    ASSERT_OK(card.stream->record(*event));
+    ASSERT_OK(card.stream->copy_to_device(there.data(), host.data(), kBytes));
+  }
+  ASSERT_OK(card.stream->synchronize());
+  ASSERT_VALUE(const Seconds first, card.device->elapsed(*events[0], *events[1]));
+  ASSERT_VALUE(const Seconds second, card.device->elapsed(*events[1], *events[2]));
+  ASSERT_VALUE(const Seconds both, card.device->elapsed(*events[0], *events[2]));
+  EXPECT_GT(first.count, 0);
+  EXPECT_GT(second.count, 0);
+  EXPECT_NEAR(both.count, first.count + second.count, 1e-5);
+}
+
 // A step's kernels follow each other with programmatic edges: each may begin while its predecessor ends.
 TEST_F(CudaEngine, ACapturedDecodeStepIsTheListOfLaunchesWithProgrammaticEdges) {
   auto& stream = static_cast<cuda::CudaStream&>(*card.stream);

@@ -17,6 +17,8 @@ class NamedGpu final : public Device {
   MemoryResource& pinned_memory() override { return device_.pinned_memory(); }
   Result<std::unique_ptr<Stream>> make_stream() override { return device_.make_stream(); }
   Result<std::unique_ptr<Event>> make_event() override { return device_.make_event(); }
+  Result<std::unique_ptr<Event>> make_timed_event() override { return device_.make_timed_event(); }
+  Result<Seconds> elapsed(const Event& first, const Event& last) const override { return device_.elapsed(first, last); }
   bool can_capture() const override { return device_.can_capture(); }
   Result<std::unique_ptr<Device>> make_share(int index, int count) override { return device_.make_share(index, count); }
 

@@ -39,17 +39,16 @@ struct Bench {
     for (int i = 0; i < calls && status; ++i) status = call(i);
     RL_ASSIGN(const std::unique_ptr<CapturedStep> graph, stream->end_capture());
     RL_TRY(std::move(status));
-    RL_ASSIGN(const std::unique_ptr<CudaEvent> begin, CudaEvent::make(true));
-    RL_ASSIGN(const std::unique_ptr<CudaEvent> end, CudaEvent::make(true));
+    RL_ASSIGN(const std::unique_ptr<Event> begin, device->make_timed_event());
+    RL_ASSIGN(const std::unique_ptr<Event> end, device->make_timed_event());
     std::vector<double> seconds;
     for (int i = 0; i < kSamples + 3; ++i) {
       RL_TRY(stream->record(*begin));
       RL_TRY(stream->replay(*graph));
       RL_TRY(stream->record(*end));
       RL_TRY(stream->synchronize());
-      float ms = 0;
-      RL_CUDA(cudaEventElapsedTime, &ms, begin->handle(), end->handle());
-      if (i >= 3) seconds.push_back(ms / 1e3 / calls);
+      RL_ASSIGN(const Seconds elapsed, device->elapsed(*begin, *end));
+      if (i >= 3) seconds.push_back(elapsed.count / calls);
     }
     std::nth_element(seconds.begin(), seconds.begin() + kSamples / 2, seconds.end());
     return seconds[kSamples / 2];

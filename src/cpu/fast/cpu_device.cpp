@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cpu/fast/memory_limits.h"
 
 namespace rl::cpu {
@@ -54,12 +55,6 @@ Bytes last_cache_size() {
   return l3 > 0 ? Bytes{l3} : Bytes{32 << 20};
 }
 
-class CpuEvent final : public Event {  // whatever is recorded is already done
- public:
-  bool done() const override { return true; }
-  Status wait() const override { return ok(); }
-};
-
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(const CpuOptions& options)
@@ -78,6 +73,10 @@ class CpuDevice final : public Device {
     return std::unique_ptr<Stream>(std::make_unique<CpuStream>(pool_, info_.arch));
   }
   Result<std::unique_ptr<Event>> make_event() override { return std::unique_ptr<Event>(std::make_unique<CpuEvent>()); }
+  Result<std::unique_ptr<Event>> make_timed_event() override { return make_event(); }
+  Result<Seconds> elapsed(const Event& first, const Event& last) const override {
+    return static_cast<const CpuEvent&>(last).reached() - static_cast<const CpuEvent&>(first).reached();
+  }
   bool can_capture() const override { return false; }
   Result<std::unique_ptr<Device>> make_share(int index, int count) override {
     RL_CHECK(count >= 1 && index >= 0 && index < count);
@@ -126,6 +125,11 @@ Status CpuStream::copy_to_device(void* device, const void* host, Bytes bytes) {
 
 Status CpuStream::copy_to_host(void* host, const void* device, Bytes bytes) {
   return copy_to_device(host, device, bytes);
+}
+
+Status CpuStream::record(Event& event) {
+  static_cast<CpuEvent&>(event).reached_ = monotonic_now();
+  return ok();
 }
 
 Status CpuStream::begin_capture() { return no_capture(); }

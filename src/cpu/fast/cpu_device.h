@@ -13,6 +13,18 @@ namespace rl::cpu {
 // for tests of the slower paths.
 Arch detect_arch(std::string_view limit = {});
 
+// Whatever is recorded has ended.
+class CpuEvent final : public Event {
+ public:
+  bool done() const override { return true; }
+  Status wait() const override { return ok(); }
+  Seconds reached() const { return reached_; }  // by the program's monotonic clock
+
+ private:
+  friend class CpuStream;
+  Seconds reached_{};
+};
+
 class CpuStream final : public Stream {
  public:
   CpuStream(ThreadPool& pool, const Arch& arch) : pool_(pool), arch_(arch) {}
@@ -21,7 +33,7 @@ class CpuStream final : public Stream {
   Status synchronize() override { return ok(); }
   Status copy_to_device(void* device, const void* host, Bytes bytes) override;
   Status copy_to_host(void* host, const void* device, Bytes bytes) override;
-  Status record(Event&) override { return ok(); }
+  Status record(Event& event) override;
   Status begin_capture() override;
   Result<std::unique_ptr<CapturedStep>> end_capture() override;
   Status replay(CapturedStep&) override;

@@ -111,6 +111,16 @@ class CudaDevice final : public Device {
     RL_ASSIGN(std::unique_ptr<CudaEvent> event, CudaEvent::make(false));
     return std::unique_ptr<Event>(std::move(event));
   }
+  Result<std::unique_ptr<Event>> make_timed_event() override {
+    RL_ASSIGN(std::unique_ptr<CudaEvent> event, CudaEvent::make(true));
+    return std::unique_ptr<Event>(std::move(event));
+  }
+  Result<Seconds> elapsed(const Event& first, const Event& last) const override {
+    float milliseconds = 0;
+    RL_CUDA(cudaEventElapsedTime, &milliseconds, static_cast<const CudaEvent&>(first).handle(),
+            static_cast<const CudaEvent&>(last).handle());
+    return Seconds{static_cast<double>(milliseconds) / 1e3};
+  }
   bool can_capture() const override { return true; }
   // The card's scheduler runs streams of several threads side by side: a share is the whole card.
   Result<std::unique_ptr<Device>> make_share(int, int) override {
