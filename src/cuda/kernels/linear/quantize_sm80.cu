@@ -2,6 +2,7 @@
 // many tokens. Bytes: each input read once (quantize_rows twice, the second time from cache), each output written once.
 
 #include "cuda/kernels/common/convert.cuh"
+#include "cuda/kernels/common/quantize.cuh"
 #include "cuda/kernels/linear/epilogue.cuh"
 #include "cuda/ptx/ptx.h"
 
@@ -9,31 +10,6 @@ namespace rl::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-struct Int8 {
-  using Code = std::int8_t;
-  static constexpr float kMost = 127.0f;
-  __device__ static Code code(float x, float scale) {
-    if (!(scale > 0)) return 0;
-    const float ratio = __fdiv_rn(x, scale);
-    if (!(ratio < 127)) return 127;
-    if (!(ratio > -127)) return -127;
-    return static_cast<Code>(__float2int_rn(ratio));
-  }
-};
-struct Fp8 {
-  using Code = __nv_fp8_storage_t;
-  static constexpr float kMost = 448.0f;
-  __device__ static Code code(float x, float scale) {
-    return scale > 0 ? __nv_cvt_float_to_fp8(__fdiv_rn(x, scale), __NV_SATFINITE, __NV_E4M3) : Code{0};
-  }
-};
-
-template <class Codes>
-__device__ float scale_of(std::uint32_t absmax_bits) {
-  if (absmax_bits >= 0x7f800000u) return __int_as_float(0x7fffffff);
-  return __fdiv_rn(__uint_as_float(absmax_bits), Codes::kMost);
-}
 
 // A block of threads to a token, or a warp to each 128 columns of it.
 template <class T, class Codes, bool kBlocked>
@@ -118,11 +94,11 @@ cudaError_t quantize(const QuantizeParams& p, cudaStream_t stream) {
   const bool wide = !p.blocked && p.cols <= kWideCols<T> && p.cols % kN == 0 && p.x_stride % kN == 0 &&
                     reinterpret_cast<std::uintptr_t>(p.x) % 16 == 0;
   if (wide)
-    return p.q_type == DType::i8 ? launch(quantize_wide_kernel<T, Int8>, grid, kWideThreads, 0, stream, p)
-                                 : launch(quantize_wide_kernel<T, Fp8>, grid, kWideThreads, 0, stream, p);
-  if (p.q_type == DType::i8) return launch(quantize_kernel<T, Int8, false>, grid, kThreads, 0, stream, p);
-  if (p.blocked) return launch(quantize_kernel<T, Fp8, true>, grid, kThreads, 0, stream, p);
-  return launch(quantize_kernel<T, Fp8, false>, grid, kThreads, 0, stream, p);
+    return p.q_type == DType::i8 ? launch(quantize_wide_kernel<T, Int8Codes>, grid, kWideThreads, 0, stream, p)
+                                 : launch(quantize_wide_kernel<T, Fp8Codes>, grid, kWideThreads, 0, stream, p);
+  if (p.q_type == DType::i8) return launch(quantize_kernel<T, Int8Codes, false>, grid, kThreads, 0, stream, p);
+  if (p.blocked) return launch(quantize_kernel<T, Fp8Codes, true>, grid, kThreads, 0, stream, p);
+  return launch(quantize_kernel<T, Fp8Codes, false>, grid, kThreads, 0, stream, p);
 }
 
 // n is a multiple of 4: rows are.
