@@ -7,6 +7,7 @@
 #include "cuda/host/error.h"
 #include "cuda/kernels/linear/linear.h"
 #include "cuda/variants.h"
+#include "ops/codes.h"
 
 namespace rl::cuda {
 namespace {
@@ -30,10 +31,15 @@ DType input_type(const LinearArgs& args) {
 }
 bool is_16_bit(DType type) { return type == DType::bf16 || type == DType::f16; }
 
+// Whether the product has to quantise x: no op before it has.
+bool quantizes(const LinearArgs& args) {
+  return quant::quantizes_input(args.weight.format) && !ops::are_codes(args.x.dtype);
+}
+
 // What W8A8 needs beside the product: codes and scales of x.
 Bytes codes_bytes(const LinearArgs& args) { return {round_up(args.x.shape[0] * args.weight.cols, kAlignment)}; }
 Bytes quantized_bytes(const LinearArgs& args) {
-  if (!quant::quantizes_input(args.weight.format)) return {};
+  if (!quantizes(args)) return {};
   const std::int64_t scales = blocked(args) ? blocks_of(static_cast<int>(args.weight.cols)) : 1;
   return codes_bytes(args) + Bytes{round_up(args.x.shape[0] * scales * 4, kAlignment)};
 }
@@ -41,7 +47,7 @@ Bytes quantized_bytes(const LinearArgs& args) {
 LinearParams plain_params(const LinearArgs& args) {
   return {.x = args.x.data,
           .weight = args.weight.data,
-          .x_scale = nullptr,
+          .x_scale = args.x_scales ? args.x_scales.as<const float>() : nullptr,
           .w_scale = args.weight.scales,
           .blocked = blocked(args),
           .bias = args.bias ? args.bias.as<const float>() : nullptr,
@@ -59,7 +65,7 @@ LinearParams plain_params(const LinearArgs& args) {
 // The product's parameters; where the format asks for it, x is quantised into the workspace.
 Result<LinearParams> prepare(const LinearArgs& args, void* workspace, Stream& stream) {
   LinearParams params = plain_params(args);
-  if (!quant::quantizes_input(args.weight.format)) return params;
+  if (!quantizes(args)) return params;
   auto* const scales = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + codes_bytes(args).count);
   RL_TRY(check(quantize_rows({.x = args.x.data,
                               .q = workspace,
@@ -89,7 +95,7 @@ Status supports_rows(const LinearArgs& args, const Arch& arch) {
 // Rows of W and of x as the product reads it begin at multiples of 16 bytes.
 Status supports_vectors(const LinearArgs& args) {
   RL_TRY(need(args.weight.cols * size_of(weight_type(args)) % 16 == 0, "reads rows of W in 16-byte pieces"));
-  if (quant::quantizes_input(args.weight.format)) return ok();
+  if (quantizes(args)) return ok();
   return need(
       reinterpret_cast<std::uintptr_t>(args.x.data) % 16 == 0 && args.x.strides[0] * size_of(args.x.dtype) % 16 == 0,
       "reads rows of x in 16-byte pieces");

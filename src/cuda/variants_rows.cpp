@@ -1,10 +1,12 @@
-// embed, rms_norm, rope_append, silu_mul and sample: one variant each, for every legal shape.
+// embed, rms_norm, rope_append, silu_mul and sample: one variant for every legal shape of numbers, and one of codes
+// where an op can write them.
 
 #include "cuda/host/cuda_device.h"
 #include "cuda/host/error.h"
 #include "cuda/kernels/rows/rows.h"
 #include "cuda/kernels/sample/sample.h"
 #include "cuda/variants.h"
+#include "ops/codes.h"
 
 namespace rl::cuda {
 namespace {
@@ -37,15 +39,32 @@ Status launch_embed(const ops::EmbedArgs& args, void*, Stream& stream) {
                "embed_rows");
 }
 
+// Codes are a variant of their own, so that the path tells of them, and that forcing the plain one leaves them out.
+template <class Args>
+Status supports_numbers(const Args& args, const Arch& arch) {
+  RL_TRY(need_cuda(arch));
+  return need(!args.scales, "writes numbers, no codes");
+}
+template <class Args>
+Status supports_codes(const Args& args, const Arch& arch) {
+  RL_TRY(need_cuda(arch));
+  return need(bool{args.scales}, "writes codes only");
+}
+CodesOut coded(const TensorRef& out, const TensorRef& scales) {
+  if (!scales) return {};
+  return {.codes = out.data, .scales = scales.as<float>(), .type = out.dtype, .blocked = scales.shape[1] > 1};
+}
+
 Status launch_rms_norm(const ops::RmsNormArgs& args, void*, Stream& stream) {
   return check(rms_norm_rows({.x = args.x.as<const float>(),
                               .weight = args.weight.as<const float>(),
                               .rows = args.rows ? args.rows.as<const std::int32_t>() : nullptr,
-                              .out = args.out.data,
-                              .type = args.out.dtype,
+                              .out = args.scales ? nullptr : args.out.data,
+                              .type = args.scales ? args.rounded : args.out.dtype,
                               .n = static_cast<int>(args.out.shape[0]),
                               .hidden = static_cast<int>(args.x.shape[1]),
-                              .eps = args.eps},
+                              .eps = args.eps,
+                              .coded = coded(args.out, args.scales)},
                              handle_of(stream)),
                "rms_norm_rows");
 }
@@ -75,10 +94,11 @@ Status launch_rope_append(const ops::RopeAppendArgs& args, void*, Stream& stream
 
 Status launch_silu_mul(const ops::SiluMulArgs& args, void*, Stream& stream) {
   return check(silu_mul_rows({.gate_up = args.gate_up.data,
-                              .out = args.out.data,
-                              .type = args.out.dtype,
+                              .out = args.scales ? nullptr : args.out.data,
+                              .type = args.gate_up.dtype,
                               .tokens = static_cast<int>(args.out.shape[0]),
-                              .ffn = static_cast<int>(args.out.shape[1])},
+                              .ffn = static_cast<int>(args.out.shape[1]),
+                              .coded = coded(args.out, args.scales)},
                              handle_of(stream)),
                "silu_mul_rows");
 }
@@ -99,11 +119,13 @@ Status launch_sample(const ops::SampleArgs& args, void* workspace, Stream& strea
 constexpr ops::Variant<ops::EmbedArgs> kEmbed[] = {
     {"embed/cuda.rows", kFacts, supports_embed, no_workspace, launch_embed}};
 constexpr ops::Variant<ops::RmsNormArgs> kRmsNorm[] = {
-    {"rms_norm/cuda.rows", kFacts, supports_all, no_workspace, launch_rms_norm}};
+    {"rms_norm/cuda.rows_codes", kFacts, supports_codes, no_workspace, launch_rms_norm},
+    {"rms_norm/cuda.rows", kFacts, supports_numbers, no_workspace, launch_rms_norm}};
 constexpr ops::Variant<ops::RopeAppendArgs> kRopeAppend[] = {
     {"rope_append/cuda.rows", kFacts, supports_all, no_workspace, launch_rope_append}};
 constexpr ops::Variant<ops::SiluMulArgs> kSiluMul[] = {
-    {"silu_mul/cuda.rows", kFacts, supports_all, no_workspace, launch_silu_mul}};
+    {"silu_mul/cuda.rows_codes", kFacts, supports_codes, no_workspace, launch_silu_mul},
+    {"silu_mul/cuda.rows", kFacts, supports_numbers, no_workspace, launch_silu_mul}};
 constexpr ops::Variant<ops::SampleArgs> kSample[] = {
     {"sample/cuda.bisect", kFacts, supports_all, sample_workspace_of, launch_sample}};
 

@@ -1,5 +1,8 @@
 #include "engine/binder.h"
 
+#include "base/checked.h"
+#include "ops/codes.h"
+
 namespace rl::engine {
 
 using model::Site;
@@ -29,6 +32,12 @@ Result<Binder> Binder::make(const ops::Catalog& catalog, const Arch& arch, DType
   return binder;
 }
 
+Bytes value_bytes(const Value& value, std::int64_t rows, DType activation) {
+  if (value.type == Value::Type::f32) return {rows * value.cols * 4};
+  const std::int64_t codes = round_up(rows * value.cols, kAlignment) + rows * ((value.cols + 127) / 128) * 4;
+  return {std::max(rows * value.cols * size_of(activation), codes)};
+}
+
 std::string_view Binder::forced(const char* op) const {
   const auto found = force_.find(op);
   return found == force_.end() ? std::string_view() : std::string_view(found->second);
@@ -49,6 +58,67 @@ struct Binder::Step {
   }
   TensorRef page_table(std::int64_t rows) const {
     return tensor(memory.inputs.page_table, {rows, binder.limits_.max_pages()});
+  }
+
+  // A value as codes, in its own place: codes, then scales (value_bytes leaves room for both).
+  struct Codes {
+    TensorRef codes, scales;
+  };
+  std::map<int, Codes> coded;  // values that are written as codes, by index
+
+  Codes codes_of(int index, quant::Format format) const {
+    const TensorRef numbers = value(index);
+    const std::int64_t rows = numbers.shape[0], cols = numbers.shape[1];
+    auto* const at = static_cast<std::byte*>(numbers.data);
+    return {
+        .codes = tensor(at, quant::element_type(format), {rows, cols}),
+        .scales = tensor(at + round_up(rows * cols, kAlignment), DType::f32, {rows, ops::scale_groups(format, cols)})};
+  }
+
+  // The site that alone reads a value, if it multiplies it with weights that take codes; else null.
+  const Site* reader_of_codes(int index) const {
+    const Site* reader = nullptr;
+    for (const Site& site : forward.sites) {
+      if (site.in != index) continue;
+      if (reader != nullptr || !site.weight || !quant::quantizes_input(site.weight.format)) return nullptr;
+      reader = &site;
+    }
+    return reader;
+  }
+
+  ops::LinearArgs product(const Site& site) const {
+    const bool scratch = site.kind == SiteKind::gate_up;
+    ops::LinearArgs args{.x = value(site.in),
+                         .weight = site.weight,
+                         .bias = site.bias,
+                         .accumulate = site.kind == SiteKind::linear_out && site.residual,
+                         .out = value(scratch ? site.scratch : site.out)};
+    if (const auto found = coded.find(site.in); found != coded.end())
+      args.x = found->second.codes, args.x_scales = found->second.scales;
+    return args;
+  }
+
+  // Emits an op whose output value `index` goes to a product: as codes, if a variant writes them and the variant that
+  // would have read the numbers reads them too.
+  template <class Args>
+  Status emit_before_product(const Site& site, const char* op, std::span<const ops::Variant<Args>> variants, Args args,
+                             int index) {
+    const auto product_variant = [&](const Site& reader) {
+      const auto chosen = ops::choose(binder.catalog_.linear, product(reader), binder.arch_, binder.forced("linear"));
+      return chosen ? *chosen : nullptr;
+    };
+    if (const Site* const reader = reader_of_codes(index)) {
+      const auto* const plain = product_variant(*reader);
+      const Codes codes = codes_of(index, reader->weight.format);
+      coded[index] = codes;
+      Args with_codes = args;
+      with_codes.out = codes.codes, with_codes.scales = codes.scales;
+      if (plain != nullptr && product_variant(*reader) == plain &&
+          ops::choose(variants, with_codes, binder.arch_, binder.forced(op)))
+        return emit(site, op, variants, with_codes);
+      coded.erase(index);
+    }
+    return emit(site, op, variants, args);
   }
 
   template <class Args>
@@ -77,22 +147,22 @@ struct Binder::Step {
     return error;
   }
 
-  Status linear(const Site& site, int in, int out, bool accumulate) {
-    return emit(
-        site, "linear", binder.catalog_.linear,
-        ops::LinearArgs{
-            .x = value(in), .weight = site.weight, .bias = site.bias, .accumulate = accumulate, .out = value(out)});
-  }
+  Status linear(const Site& site) { return emit(site, "linear", binder.catalog_.linear, product(site)); }
 
   Status norm_in(const Site& site) {
     const TensorRef rows = site.head_rows ? tensor(memory.inputs.head_rows, {bucket.head_rows}) : TensorRef();
-    return emit(site, "rms_norm", binder.catalog_.rms_norm,
-                ops::RmsNormArgs{
-                    .x = value(site.in), .weight = site.norm, .rows = rows, .eps = site.eps, .out = value(site.out)});
+    return emit_before_product(site, "rms_norm", binder.catalog_.rms_norm,
+                               ops::RmsNormArgs{.x = value(site.in),
+                                                .weight = site.norm,
+                                                .rows = rows,
+                                                .eps = site.eps,
+                                                .out = value(site.out),
+                                                .rounded = binder.activation_},
+                               site.out);
   }
 
   Status qkv(const Site& site) {
-    RL_TRY(linear(site, site.in, site.out, false));
+    RL_TRY(linear(site));
     return emit(site, "rope_append", binder.catalog_.rope_append,
                 ops::RopeAppendArgs{.qkv = value(site.out),
                                     .positions = tensor(memory.inputs.positions, {bucket.tokens}),
@@ -154,13 +224,13 @@ struct Binder::Step {
       case SiteKind::attention:
         return attention(site);
       case SiteKind::linear_out:
-        return linear(site, site.in, site.out, site.residual);
+        return linear(site);
       case SiteKind::gate_up:
-        RL_TRY(linear(site, site.in, site.scratch, false));
-        return emit(site, "silu_mul", binder.catalog_.silu_mul,
-                    ops::SiluMulArgs{.gate_up = value(site.scratch), .out = value(site.out)});
+        RL_TRY(linear(site));
+        return emit_before_product(site, "silu_mul", binder.catalog_.silu_mul,
+                                   ops::SiluMulArgs{.gate_up = value(site.scratch), .out = value(site.out)}, site.out);
       case SiteKind::head:
-        return bucket.head_rows == 0 ? ok() : linear(site, site.in, site.out, false);
+        return bucket.head_rows == 0 ? ok() : linear(site);
       case SiteKind::sample:
         return bucket.head_rows == 0 || !bucket.sample ? ok() : sample(site);
     }

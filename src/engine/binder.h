@@ -24,6 +24,9 @@ struct StepMemory {
   Bytes workspace_bytes;
 };
 
+// What a value of this many rows needs: as numbers, or as codes with scales for the product that reads it.
+Bytes value_bytes(const model::Value& value, std::int64_t rows, DType activation);
+
 class Binder {
  public:
   // force: op -> variant name. Errors: usage for an op that does not exist.

@@ -82,8 +82,7 @@ alloc::LifetimePlan plan_values(const model::Forward& forward, const StepLimits&
     const model::Value& value = forward.values[v];
     const std::int64_t rows =
         value.rows == model::Value::Rows::tokens ? limits.tokens : std::max(limits.head_rows, limits.seqs);
-    const std::int64_t element = value.type == model::Value::Type::f32 ? 4 : size_of(activation);
-    lives[v] = {.bytes = rows * value.cols * element, .first = std::ssize(forward.sites), .last = -1};
+    lives[v] = {.bytes = value_bytes(value, rows, activation).count, .first = std::ssize(forward.sites), .last = -1};
   }
   for (std::int64_t s = 0; s < std::ssize(forward.sites); ++s) {
     const model::Site& site = forward.sites[static_cast<std::size_t>(s)];

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "base/checked.h"
+#include "num/fp8.h"
+#include "num/int8.h"
 #include "num/random.h"
 #include "ops/kv_layout.h"
 #include "quant/pack.h"
@@ -71,6 +73,15 @@ void fill_tokens(const TensorRef& pages, const StepIndex& step, const SeqList& s
         std::memcpy(static_cast<char*>(pages.data) + row * bytes, static_cast<char*>(values.data) + next++ * bytes,
                     static_cast<std::size_t>(bytes));
       }
+}
+
+// Codes and scales for an output of numbers.
+template <class Args>
+Status code_output(CaseInputs<Args>& inputs, const CodedType& type) {
+  const std::int64_t rows = inputs.args.out.shape[0], cols = inputs.args.out.shape[1];
+  RL_ASSIGN(inputs.args.out, inputs.memory.output(quant::element_type(type.format), {rows, cols}));
+  RL_ASSIGN(inputs.args.scales, inputs.memory.output(DType::f32, {rows, scale_groups(type.format, cols)}));
+  return ok();
 }
 
 }  // namespace
@@ -161,6 +172,34 @@ Result<TensorRef> CaseMemory::in_place(DType dtype, Shape shape, double deviatio
   return t;
 }
 
+Result<CaseMemory::Coded> CaseMemory::coded(quant::Format format, std::int64_t rows, std::int64_t cols,
+                                            std::int64_t stride) {
+  const DType type = quant::element_type(format);
+  const std::int64_t groups = scale_groups(format, cols), width = group_cols(cols, groups);
+  RL_ASSIGN(const TensorRef numbers, normal(DType::bf16, {rows, cols}));
+  Coded coded{.codes = tensor(nullptr, type, {rows, stride}), .scales = tensor(nullptr, DType::f32, {rows, groups})};
+  RL_ASSIGN(coded.codes.data, bytes({rows * stride}));
+  RL_ASSIGN(coded.scales.data, bytes({rows * groups * 4}));
+  coded.codes.shape[1] = cols;
+  std::memset(coded.codes.data, 0x7F, static_cast<std::size_t>(rows * stride));
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const std::int64_t first = g * width, end = std::min(first + width, cols);
+      const auto number = [&](std::int64_t i) { return num::to_float(numbers.as<num::bf16>()[row * cols + i]); };
+      std::uint32_t largest = 0;
+      for (std::int64_t i = first; i < end; ++i) largest = std::max(largest, num::magnitude_bits(number(i)));
+      const float scale = type == DType::i8 ? num::int8_scale(largest) : num::fp8_scale(largest);
+      coded.scales.as<float>()[row * groups + g] = scale;
+      for (std::int64_t i = first; i < end; ++i) {
+        if (type == DType::i8)
+          coded.codes.as<std::int8_t>()[row * stride + i] = num::quantize_int8(number(i), scale);
+        else
+          coded.codes.as<num::fp8_e4m3>()[row * stride + i] = num::quantize_fp8(number(i), scale);
+      }
+    }
+  return coded;
+}
+
 Result<quant::PackedWeight> CaseMemory::weight(quant::Format format, quant::Layout layout, std::int64_t rows,
                                                std::int64_t cols, double deviation) {
   RL_ASSIGN(const quant::PackedSize size, quant::packed_size(format, layout, rows, cols));
@@ -223,11 +262,16 @@ Result<CaseInputs<LinearArgs>> make_inputs(const LinearCase& c, const LinearType
   CaseInputs<LinearArgs> inputs;
   LinearArgs& args = inputs.args;
   const std::int64_t stride = c.x_stride > 0 ? c.x_stride : c.cols;
-  RL_ASSIGN(args.x, inputs.memory.normal(types.x, {c.tokens, stride}));
-  args.x.shape[1] = c.cols;
-  // What lies between the rows of x must not be read.
-  for (std::int64_t t = 0; t < c.tokens; ++t)
-    for (std::int64_t i = c.cols; i < stride; ++i) store_element(types.x, args.x.data, t * stride + i, std::nan(""));
+  if (are_codes(types.x)) {
+    RL_ASSIGN(const CaseMemory::Coded coded, inputs.memory.coded(types.format, c.tokens, c.cols, stride));
+    args.x = coded.codes, args.x_scales = coded.scales;
+  } else {
+    RL_ASSIGN(args.x, inputs.memory.normal(types.x, {c.tokens, stride}));
+    args.x.shape[1] = c.cols;
+    // What lies between the rows of x must not be read.
+    for (std::int64_t t = 0; t < c.tokens; ++t)
+      for (std::int64_t i = c.cols; i < stride; ++i) store_element(types.x, args.x.data, t * stride + i, std::nan(""));
+  }
   const double deviation = 1 / std::sqrt(static_cast<double>(c.cols));
   RL_ASSIGN(args.weight, inputs.memory.weight(types.format, layout, c.rows, c.cols, deviation));
   if (c.bias) {
@@ -252,10 +296,23 @@ Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, DType out) {
   return inputs;
 }
 
+Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, const CodedType& out) {
+  RL_ASSIGN(CaseInputs<RmsNormArgs> inputs, make_inputs(c, out.rounded));
+  RL_TRY(code_output(inputs, out));
+  inputs.args.rounded = out.rounded;
+  return inputs;
+}
+
 Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, DType type) {
   CaseInputs<SiluMulArgs> inputs;
   RL_ASSIGN(inputs.args.gate_up, inputs.memory.normal(type, {c.tokens, 2 * c.ffn}, c.deviation));
   RL_ASSIGN(inputs.args.out, inputs.memory.output(type, {c.tokens, c.ffn}));
+  return inputs;
+}
+
+Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, const CodedType& out) {
+  RL_ASSIGN(CaseInputs<SiluMulArgs> inputs, make_inputs(c, out.rounded));
+  RL_TRY(code_output(inputs, out));
   return inputs;
 }
 

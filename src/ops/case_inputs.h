@@ -7,6 +7,7 @@
 
 #include "ops/attention.h"
 #include "ops/attention_cases.h"
+#include "ops/codes.h"
 #include "ops/embed.h"
 #include "ops/embed_cases.h"
 #include "ops/linear.h"
@@ -43,6 +44,12 @@ class CaseMemory {
   Result<TensorRef> output(DType dtype, Shape shape);
   // What an op changes in place: normal values, between guard bands.
   Result<TensorRef> in_place(DType dtype, Shape shape, double deviation = 1);
+  // Codes of normal values, of deviation 1 and rounded to bf16, for weights of `format`; rows `stride` apart, with
+  // codes between them that must not be read (of e4m3: NaN).
+  struct Coded {
+    TensorRef codes, scales;
+  };
+  Result<Coded> coded(quant::Format format, std::int64_t rows, std::int64_t cols, std::int64_t stride);
   Result<quant::PackedWeight> weight(quant::Format format, quant::Layout layout, std::int64_t rows, std::int64_t cols,
                                      double deviation);
   Result<void*> bytes(Bytes size);
@@ -77,11 +84,13 @@ Result<CaseInputs<EmbedArgs>> make_inputs(const EmbedCase& c, quant::Format form
 // Weights have a deviation of 1 / sqrt(cols), so that outputs have that of x.
 Result<CaseInputs<LinearArgs>> make_inputs(const LinearCase& c, const LinearTypes& types, quant::Layout layout);
 Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, DType out);
+Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, const CodedType& out);
 // The cache's pages are handed out in shuffled order, and hold NaN where no token of a sequence lies; page table
 // entries past a sequence's last page are INT32_MAX.
 Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, DType type);
 Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, DType type);
 Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, DType type);
+Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, const CodedType& out);
 Result<CaseInputs<SampleArgs>> make_inputs(const SampleCase& c);
 
 // `count` of the indices [0, n), ascending: the first and last ones, neighbours of multiples of 64, and others drawn;

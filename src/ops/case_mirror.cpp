@@ -40,12 +40,12 @@ EmbedArgs CaseMirror::there(EmbedArgs args) const {
   return args;
 }
 RmsNormArgs CaseMirror::there(RmsNormArgs args) const {
-  for (TensorRef* t : {&args.x, &args.weight, &args.rows, &args.out}) *t = moved(*t);
+  for (TensorRef* t : {&args.x, &args.weight, &args.rows, &args.out, &args.scales}) *t = moved(*t);
   return args;
 }
 LinearArgs CaseMirror::there(LinearArgs args) const {
   args.weight = moved(args.weight);
-  for (TensorRef* t : {&args.x, &args.bias, &args.out}) *t = moved(*t);
+  for (TensorRef* t : {&args.x, &args.x_scales, &args.bias, &args.out}) *t = moved(*t);
   return args;
 }
 RopeAppendArgs CaseMirror::there(RopeAppendArgs args) const {
@@ -61,7 +61,7 @@ AttentionArgs CaseMirror::there(AttentionArgs args) const {
   return args;
 }
 SiluMulArgs CaseMirror::there(SiluMulArgs args) const {
-  args.gate_up = moved(args.gate_up), args.out = moved(args.out);
+  for (TensorRef* t : {&args.gate_up, &args.out, &args.scales}) *t = moved(*t);
   return args;
 }
 SampleArgs CaseMirror::there(SampleArgs args) const {

@@ -1,5 +1,8 @@
 #include "ops/compare.h"
 
+#include "num/fp8.h"
+#include "num/int8.h"
+#include "ops/codes.h"
 #include "tensor/element.h"
 
 namespace rl::ops {
@@ -78,6 +81,55 @@ Comparison compare(const TensorRef& out, const Subset& subset, std::span<const d
   result.passed = result.failures == 0;
   const double norm = error_squares == 0 ? 0 : std::sqrt(error_squares / ref_squares);
   result.relative_error = finite ? norm : std::numeric_limits<double>::infinity();
+  return result;
+}
+
+Comparison compare_codes(const TensorRef& codes, const TensorRef& scales, std::span<const double> ref,
+                         std::span<const double> tolerance) {
+  const std::int64_t n = codes.data && scales.data ? codes.elements() : 0;
+  Comparison result{.elements = n == 0 ? 0 : n + scales.elements()};
+  if (n == 0 || std::ssize(ref) != n || std::ssize(tolerance) != n) {
+    result.failures = std::max<std::int64_t>(result.elements, 1);
+    result.relative_error = std::numeric_limits<double>::infinity();
+    result.sizes_differ = n != 0;
+    return result;
+  }
+  const bool int8 = codes.dtype == DType::i8;
+  const auto scale_for = [&](double magnitude) {
+    const std::uint32_t bits = num::magnitude_bits(static_cast<float>(magnitude));
+    return static_cast<double>(int8 ? num::int8_scale(bits) : num::fp8_scale(bits));
+  };
+  const auto code_for = [&](double number, double scale) {
+    const auto x = static_cast<float>(number), s = static_cast<float>(scale);
+    return int8 ? static_cast<double>(num::quantize_int8(x, s))
+                : static_cast<double>(num::to_float(num::quantize_fp8(x, s)));
+  };
+  // The first element outside its bounds is the worst: there are no degrees.
+  const auto expect = [&](std::int64_t index, double got, double low, double high) {
+    if (low <= got && got <= high) return;
+    if (result.failures++ > 0) return;
+    result.worst_index = index;
+    result.worst_out = got, result.worst_ref = (low + high) / 2, result.worst_tolerance = (high - low) / 2;
+  };
+  const std::int64_t cols = codes.shape[1], groups = scales.shape[1], width = group_cols(cols, groups);
+  for (std::int64_t row = 0; row < codes.shape[0]; ++row)
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const std::int64_t first = row * cols + g * width, end = row * cols + std::min((g + 1) * width, cols);
+      double least = 0, most = 0;
+      for (std::int64_t i = first; i < end; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        least = std::max(least, std::abs(ref[at]) - tolerance[at]);
+        most = std::max(most, std::abs(ref[at]) + tolerance[at]);
+      }
+      const double scale = load_element(DType::f32, scales.data, row * groups + g);
+      expect(n + row * groups + g, scale, scale_for(least), scale_for(most));
+      for (std::int64_t i = first; i < end; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        expect(i, load_element(codes.dtype, codes.data, i), code_for(ref[at] - tolerance[at], scale),
+               code_for(ref[at] + tolerance[at], scale));
+      }
+    }
+  result.passed = result.failures == 0;
   return result;
 }
 

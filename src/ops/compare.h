@@ -31,4 +31,11 @@ Comparison compare(const TensorRef& out, std::span<const double> ref, std::span<
 Comparison compare(const TensorRef& out, const Subset& subset, std::span<const double> ref,
                    std::span<const double> tolerance);
 
+// Codes and scales (ops/codes.h) against the numbers they are codes of, ref +- tolerance [rows * cols]: a scale must be
+// that of a largest magnitude within its elements' bounds, and a code lie between those of its element's two bounds
+// with the scale found. Both are monotonous, so nothing else is a sound implementation's. Scales count as elements,
+// after the codes; empty input does not pass.
+Comparison compare_codes(const TensorRef& codes, const TensorRef& scales, std::span<const double> ref,
+                         std::span<const double> tolerance);
+
 }  // namespace rl::ops

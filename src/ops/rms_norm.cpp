@@ -2,6 +2,7 @@
 
 #include "ops/bytes.h"
 #include "ops/check.h"
+#include "ops/codes.h"
 
 namespace rl::ops {
 
@@ -14,7 +15,12 @@ Status validate(const RmsNormArgs& args) {
   RL_TRY(check(args.eps >= 0 && std::isfinite(args.eps), kOp, "eps", "range", "finite, not negative",
                fmt::format("{}", args.eps)));
   const std::int64_t rows = args.rows ? args.rows.shape[0] : args.x.shape[0];
-  RL_TRY(check_tensor(kOp, "out", args.out, {.types = {DType::f32, DType::bf16, DType::f16}, .shape = {rows, hidden}}));
+  RL_TRY(check_tensor(
+      kOp, "out", args.out,
+      {.types = {DType::f32, DType::bf16, DType::f16, DType::i8, DType::f8_e4m3}, .shape = {rows, hidden}}));
+  RL_TRY(check_scales(kOp, args.out, args.scales));
+  const bool rounds = args.rounded == DType::f32 || args.rounded == DType::bf16 || args.rounded == DType::f16;
+  RL_TRY(check(rounds, kOp, "rounded", "type", "f32 or bf16 or f16", name_of(args.rounded)));
   return check_apart(kOp, args.out, "x", args.x);
 }
 
@@ -23,7 +29,7 @@ double flops(const RmsNormArgs& args) { return 4 * count(args.out); }
 
 double bytes(const RmsNormArgs& args) {
   const double rows = std::min(count(args.out), count(args.x));  // rows named twice are read once
-  return rows * sizeof(float) + size(args.weight) + size(args.rows) + size(args.out);
+  return rows * sizeof(float) + size(args.weight) + size(args.rows) + size(args.out) + size(args.scales);
 }
 
 }  // namespace rl::ops

@@ -12,7 +12,9 @@ struct RmsNormArgs {
   TensorRef weight;  // f32 [hidden]
   TensorRef rows;    // i32 [n], or null: the rows of x to normalise, for the head
   float eps = 1e-5f;
-  TensorRef out;  // f32, bf16 or f16 [n or tokens, hidden]
+  TensorRef out;                // f32, bf16 or f16 [n or tokens, hidden], or codes (ops/codes.h)
+  TensorRef scales;             // of codes: f32 [n or tokens, groups]; else null
+  DType rounded = DType::bf16;  // of codes: f32, bf16 or f16, what the elements are rounded to first
 };
 
 Status validate(const RmsNormArgs& args);

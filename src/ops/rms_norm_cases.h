@@ -1,5 +1,5 @@
 #pragma once
-// Cases of rms_norm; each is run with f32, bf16 and f16 output.
+// Cases of rms_norm; each is run with f32, bf16 and f16 output, and with codes of each type of ops/codes.h.
 
 #include "ops/case.h"
 

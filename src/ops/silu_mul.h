@@ -8,7 +8,8 @@ namespace rl::ops {
 
 struct SiluMulArgs {
   TensorRef gate_up;  // f32, bf16 or f16 [tokens, 2 * ffn]: gate, then up
-  TensorRef out;      // the same type [tokens, ffn]
+  TensorRef out;      // [tokens, ffn] of the same type, or codes (ops/codes.h) of numbers of that type
+  TensorRef scales;   // of codes: f32 [tokens, groups]; else null
 };
 
 Status validate(const SiluMulArgs& args);

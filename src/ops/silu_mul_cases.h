@@ -1,5 +1,5 @@
 #pragma once
-// Cases of silu_mul; each is run in f32, bf16 and f16.
+// Cases of silu_mul; each is run in f32, bf16 and f16, and with codes of each type of ops/codes.h.
 
 #include "ops/case.h"
 

@@ -41,7 +41,8 @@ std::vector<double> tolerance(const EmbedArgs& args, const Values& values) {
 
 std::vector<double> tolerance(const RmsNormArgs& args, const Values& values) {
   const double factor = norm_factor(args.x.shape[1]);
-  return per_element(values, args.out.dtype, [&](std::size_t i) { return factor * values.abs_terms[i]; });
+  const DType type = args.scales ? args.rounded : args.out.dtype;
+  return per_element(values, type, [&](std::size_t i) { return factor * values.abs_terms[i]; });
 }
 
 // int8: the reference is the exact emulation; two products, the bias and the old output are rounded once each, and a
@@ -77,7 +78,7 @@ std::vector<double> tolerance(const AttentionArgs& args, const Values& values) {
 // The exponential's argument rounded: |gate| u; its value 2 u; addition, division and product: u each, doubled for
 // approximate division. abs_terms holds (1 + |gate|) |out|.
 std::vector<double> tolerance(const SiluMulArgs& args, const Values& values) {
-  return per_element(values, args.out.dtype, [&](std::size_t i) { return 8 * kUnit * values.abs_terms[i]; });
+  return per_element(values, args.gate_up.dtype, [&](std::size_t i) { return 8 * kUnit * values.abs_terms[i]; });
 }
 
 // Two products and their sum, of elements that the norm has scaled.

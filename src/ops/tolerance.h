@@ -24,7 +24,7 @@
 
 namespace rl::ops {
 
-// Tolerances of `values`, one per element.
+// Tolerances of `values`, one per element. Where the output is codes: of the numbers they are codes of.
 std::vector<double> tolerance(const EmbedArgs& args, const Values& values);
 std::vector<double> tolerance(const RmsNormArgs& args, const Values& values);
 // sum_error: of the variant's Facts.

@@ -84,17 +84,27 @@ template <class Args>
 std::vector<TensorRef> outputs(const Args& args) {
   return {args.out};
 }
+inline std::vector<TensorRef> outputs(const ops::RmsNormArgs& args) {
+  return args.scales ? std::vector{args.out, args.scales} : std::vector{args.out};
+}
+inline std::vector<TensorRef> outputs(const ops::SiluMulArgs& args) {
+  return args.scales ? std::vector{args.out, args.scales} : std::vector{args.out};
+}
 inline std::vector<TensorRef> outputs(const ops::RopeAppendArgs& args) {
   return {args.qkv, args.cache.k, args.cache.v};
 }
 
 // Args cut down to their first row or sequence, and how many rows of the first output that is. No rows: cannot be cut.
 inline std::int64_t cut(ops::EmbedArgs& args) { return args.ids.shape[0] = args.out.shape[0] = 1; }
-inline std::int64_t cut(ops::LinearArgs& args) { return args.x.shape[0] = args.out.shape[0] = 1; }
-inline std::int64_t cut(ops::RmsNormArgs& args) {
-  return (args.rows ? args.rows : args.x).shape[0] = args.out.shape[0] = 1;
+inline std::int64_t cut(ops::LinearArgs& args) {
+  return args.x.shape[0] = args.x_scales.shape[0] = args.out.shape[0] = 1;
 }
-inline std::int64_t cut(ops::SiluMulArgs& args) { return args.gate_up.shape[0] = args.out.shape[0] = 1; }
+inline std::int64_t cut(ops::RmsNormArgs& args) {
+  return (args.rows ? args.rows : args.x).shape[0] = args.out.shape[0] = args.scales.shape[0] = 1;
+}
+inline std::int64_t cut(ops::SiluMulArgs& args) {
+  return args.gate_up.shape[0] = args.out.shape[0] = args.scales.shape[0] = 1;
+}
 inline std::int64_t cut(ops::SampleArgs& args) { return args.logits.shape[0] = args.out.shape[0] = 1; }
 inline std::int64_t cut(ops::RopeAppendArgs& args) {
   return args.qkv.shape[0] = args.positions.shape[0] = args.seq_of.shape[0] = 1;
@@ -113,11 +123,13 @@ inline void expect_values(Report& report, const ops::Facts&, const ops::EmbedArg
   report.expect(compared.passed, compared.message());
 }
 inline void expect_values(Report& report, const ops::Facts&, const ops::RmsNormArgs& args, const ops::Values& ref) {
-  const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
+  const auto compared = args.scales ? ops::compare_codes(args.out, args.scales, ref.value, ops::tolerance(args, ref))
+                                    : ops::compare(args.out, ref.value, ops::tolerance(args, ref));
   report.expect(compared.passed, compared.message());
 }
 inline void expect_values(Report& report, const ops::Facts&, const ops::SiluMulArgs& args, const ops::Values& ref) {
-  const auto compared = ops::compare(args.out, ref.value, ops::tolerance(args, ref));
+  const auto compared = args.scales ? ops::compare_codes(args.out, args.scales, ref.value, ops::tolerance(args, ref))
+                                    : ops::compare(args.out, ref.value, ops::tolerance(args, ref));
   report.expect(compared.passed, compared.message());
 }
 struct PartOfLinear {
@@ -269,27 +281,35 @@ inline Report check_variant(const ops::Variant<ops::LinearArgs>& variant, const 
 
 inline Report check_variant(const ops::Variant<ops::RmsNormArgs>& variant, const Target& target, unsigned tags) {
   Report report;
-  for (const ops::RmsNormCase& c : ops::kRmsNormCases)
-    for (const DType type : detail::kActivations) {
-      if ((c.tags & tags) == 0) continue;
-      report.context = detail::trace(variant.name, c, name_of(type));
-      detail::check_one(
-          report, variant, target, [&] { return ops::make_inputs(c, type); },
-          [](const ops::RmsNormArgs& args) { return cpu::ref::rms_norm(args); });
-    }
+  const auto check = [&](const ops::RmsNormCase& c, const auto& type, const std::string& types) {
+    report.context = detail::trace(variant.name, c, types);
+    detail::check_one(
+        report, variant, target, [&] { return ops::make_inputs(c, type); },
+        [](const ops::RmsNormArgs& args) { return cpu::ref::rms_norm(args); });
+  };
+  for (const ops::RmsNormCase& c : ops::kRmsNormCases) {
+    if ((c.tags & tags) == 0) continue;
+    for (const DType type : detail::kActivations) check(c, type, name_of(type));
+    for (const ops::CodedType& type : ops::kCodedTypes)
+      check(c, type, fmt::format("{} as codes for {}", name_of(type.rounded), name_of(type.format)));
+  }
   return report;
 }
 
 inline Report check_variant(const ops::Variant<ops::SiluMulArgs>& variant, const Target& target, unsigned tags) {
   Report report;
-  for (const ops::SiluMulCase& c : ops::kSiluMulCases)
-    for (const DType type : detail::kActivations) {
-      if ((c.tags & tags) == 0) continue;
-      report.context = detail::trace(variant.name, c, name_of(type));
-      detail::check_one(
-          report, variant, target, [&] { return ops::make_inputs(c, type); },
-          [](const ops::SiluMulArgs& args) { return cpu::ref::silu_mul(args); });
-    }
+  const auto check = [&](const ops::SiluMulCase& c, const auto& type, const std::string& types) {
+    report.context = detail::trace(variant.name, c, types);
+    detail::check_one(
+        report, variant, target, [&] { return ops::make_inputs(c, type); },
+        [](const ops::SiluMulArgs& args) { return cpu::ref::silu_mul(args); });
+  };
+  for (const ops::SiluMulCase& c : ops::kSiluMulCases) {
+    if ((c.tags & tags) == 0) continue;
+    for (const DType type : detail::kActivations) check(c, type, name_of(type));
+    for (const ops::CodedType& type : ops::kCodedTypes)
+      check(c, type, fmt::format("{} as codes for {}", name_of(type.rounded), name_of(type.format)));
+  }
   return report;
 }
 

@@ -108,7 +108,7 @@ TEST_F(Linear, EveryVariantAgreesWithTheOracle) {
   const auto check_all = [&](std::span<const ops::LinearCase> table) {
     for (const ops::LinearCase& c : table)
       for (const ops::LinearTypes& types : ops::kLinearTypes) {
-        if (!(c.tags & ops::kQuick) || !takes(c, types)) continue;
+        if (!(c.tags & ops::kQuick) || !takes(c, types) || ops::are_codes(types.x)) continue;
         // Drawing millions of weights takes longer than their products: large shapes once per weight format.
         const bool once = types.x == DType::bf16 || types.format == quant::Format::f32;
         if (c.rows * c.cols > 2'000'000 && !(once && types.out == DType::f32)) continue;
@@ -125,6 +125,20 @@ TEST_F(Linear, EveryVariantAgreesWithTheOracle) {
   EXPECT_EQ(ran_["linear/cpu.avx512"] > cases / 2, arch.avx512);
   EXPECT_EQ(ran_["linear/cpu.avx512_bf16"] > 0, arch.avx512_bf16);
   EXPECT_EQ(ran_["linear/cpu.avx512_vnni"] > 0, arch.avx512_vnni);
+}
+
+// They quantise their input as they lay it out: codes of an op before them are not for them.
+TEST(LinearVariants, RefuseCodes) {
+  int refused = 0;
+  for (const ops::LinearTypes& types : ops::kLinearTypes) {
+    if (!ops::are_codes(types.x)) continue;
+    ASSERT_VALUE(const auto inputs, make_inputs({"codes", ops::kQuick, 3, 70, 40}, types, quant::Layout::panel64));
+    for (const auto& variant : every_variant()) {
+      EXPECT_FALSE(variant.supports(inputs.args, detect_arch())) << variant.name;
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 0);
 }
 
 // The bits of a row do not depend on how many rows are computed with it, nor on the number of threads.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "check/result.h"
 #include "ops/case_inputs.h"
 #include "tensor/element.h"
 
@@ -165,6 +166,83 @@ TEST_P(Comparator, ComparesSubsets) {
   EXPECT_EQ(compare(out_, subset, ref, tolerance).elements, 6);
   set(5 * kCols + 16, 9);
   EXPECT_EQ(compare(out_, subset, ref, tolerance).worst_index, 4);
+}
+
+// 3 rows of 200 numbers as codes, with the tolerance of a bf16 result: the codes and scales of any numbers within it
+// pass, others do not.
+class CodesComparator : public testing::TestWithParam<quant::Format> {
+ protected:
+  static constexpr std::int64_t kRows = 3, kCols = 200;
+
+  void SetUp() override {
+    CaseMemory scratch;
+    ASSERT_VALUE(coded_, memory_.coded(GetParam(), kRows, kCols, kCols));
+    ASSERT_VALUE(const TensorRef numbers, scratch.normal(DType::bf16, {kRows, kCols}));  // those that coded() drew
+    for (std::int64_t i = 0; i < kRows * kCols; ++i) {
+      ref_.push_back(load_element(DType::bf16, numbers.data, i));
+      tolerance_.push_back(0x1p-9 * std::abs(ref_.back()));
+    }
+  }
+  Comparison compared() const { return compare_codes(coded_.codes, coded_.scales, ref_, tolerance_); }
+  std::uint8_t& code(std::int64_t i) { return static_cast<std::uint8_t*>(coded_.codes.data)[i]; }
+  float& scale(std::int64_t i) { return coded_.scales.as<float>()[i]; }
+
+  CaseMemory memory_;
+  CaseMemory::Coded coded_;
+  std::vector<double> ref_, tolerance_;
+};
+INSTANTIATE_TEST_SUITE_P(Formats, CodesComparator,
+                         testing::Values(quant::Format::int8, quant::Format::fp8, quant::Format::fp8_block),
+                         [](const auto& param) {
+                           std::string name = name_of(param.param);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST_P(CodesComparator, PassesCodesOfTheNumbers) {
+  const Comparison result = compared();
+  EXPECT_TRUE(result.passed) << result.message();
+  EXPECT_EQ(result.elements, coded_.codes.elements() + coded_.scales.elements());
+}
+
+TEST_P(CodesComparator, FindsACodeThatIsTwoOff) {
+  for (const std::int64_t i : {std::int64_t{0}, kCols + 7, kRows * kCols - 1}) {
+    const std::uint8_t before = code(i);
+    code(i) = static_cast<std::uint8_t>(before + (before % 128 < 100 ? 2 : -2));
+    EXPECT_FALSE(compared().passed) << i;
+    EXPECT_EQ(compared().worst_index, i);
+    code(i) = before;
+  }
+}
+
+TEST_P(CodesComparator, FindsASignFlip) {
+  const std::int64_t i = 33;
+  code(i) = GetParam() == quant::Format::int8 ? static_cast<std::uint8_t>(-code(i)) : code(i) ^ 0x80;
+  EXPECT_FALSE(compared().passed);
+}
+
+TEST_P(CodesComparator, FindsAWrongScale) {
+  const std::int64_t last = coded_.scales.elements() - 1;
+  const float before = scale(last);
+  for (const float wrong : {before * 1.01f, before / 1.01f, 0.0f, -before, std::nanf(""), INFINITY}) {
+    scale(last) = wrong;
+    EXPECT_FALSE(compared().passed) << wrong;
+  }
+  scale(last) = before;
+  EXPECT_TRUE(compared().passed);
+}
+
+TEST_P(CodesComparator, FindsRowsThatWereSwapped) {
+  std::swap_ranges(&code(0), &code(0) + kCols, &code(kCols));
+  EXPECT_FALSE(compared().passed);
+}
+
+TEST_P(CodesComparator, ANaNAndNothingDoNotPass) {
+  ref_[5] = NAN;
+  EXPECT_FALSE(compared().passed);
+  EXPECT_FALSE(compare_codes({}, {}, {}, {}).passed);
+  ref_.pop_back();
+  EXPECT_FALSE(compared().passed);
 }
 
 }  // namespace

@@ -77,6 +77,18 @@ TEST(Counts, RmsNorm) {
   EXPECT_EQ(bytes(picked.args), 2 * 8 * 4 + 8 * 4 + 2 * 4 + 2 * 8 * 4);
 }
 
+TEST(Counts, CodesAreAByteEachAndTheirScales) {
+  ASSERT_VALUE(const auto norm,
+               make_inputs(RmsNormCase{"", 0, 3, 200}, CodedType{DType::bf16, quant::Format::fp8_block}));
+  EXPECT_EQ(bytes(norm.args), 3 * 200 * 4 + 200 * 4 + 3 * 200 + 3 * 2 * 4);
+  ASSERT_VALUE(const auto silu, make_inputs(SiluMulCase{"", 0, 2, 6}, CodedType{DType::bf16, quant::Format::int8}));
+  EXPECT_EQ(bytes(silu.args), 2 * 12 * 2 + 2 * 6 + 2 * 4);
+  ASSERT_VALUE(
+      const auto product,
+      make_inputs(LinearCase{"", 0, 3, 5, 7}, {DType::i8, quant::Format::int8, DType::bf16}, quant::Layout::row_major));
+  EXPECT_EQ(bytes(product.args), 3 * 7 + 3 * 4 + 5 * (7 + 4) + 3 * 5 * 2);
+}
+
 TEST(Counts, RopeAppend) {
   ASSERT_VALUE(const auto inputs, make_inputs(RopeAppendCase{"", 0, 4, 2, 8, {{3, 10}, {2, 4}}, true}, DType::bf16));
   double operations = 0;

@@ -102,6 +102,40 @@ TEST(Validate, Linear) {
   EXPECT_OK(validate(plain)) << "a single row's stride does not matter";
 }
 
+// Codes come with their scales, of the weights' type, and nowhere else.
+TEST(Validate, Codes) {
+  const RmsNormCase norm{"", 0, 5, 200};
+  ASSERT_VALUE(const auto normed, make_inputs(norm, CodedType{DType::bf16, quant::Format::fp8_block}));
+  using N = RmsNormArgs;
+  expect_refused<N>(normed.args, {{"rms_norm.scales.null", [](N& a) { a.scales = {}; }},
+                                  {"rms_norm.scales.type", [](N& a) { a.scales.dtype = DType::bf16; }},
+                                  {"rms_norm.scales.shape", [](N& a) { a.scales.shape[0] = 4; }},
+                                  {"rms_norm.scales.groups",
+                                   [](N& a) {
+                                     a.scales = tensor(a.scales.as<float>(), {5, 3});
+                                   }},
+                                  {"rms_norm.scales.groups", [](N& a) { a.out.dtype = DType::i8; }},
+                                  {"rms_norm.scales.unused",
+                                   [](N& a) {
+                                     a.out = tensor(a.out.data, DType::f16, {5, 200});
+                                   }},
+                                  {"rms_norm.rounded.type", [](N& a) { a.rounded = DType::i8; }}});
+  ASSERT_VALUE(const auto gated, make_inputs(SiluMulCase{"", 0, 3, 8}, CodedType{DType::f16, quant::Format::int8}));
+  using S = SiluMulArgs;
+  expect_refused<S>(gated.args, {{"silu_mul.scales.null", [](S& a) { a.scales = {}; }},
+                                 {"silu_mul.scales.shape", [](S& a) { a.scales.shape[0] = 2; }},
+                                 {"silu_mul.out.shape", [](S& a) { a.out.shape[1] = 7; }}});
+  ASSERT_VALUE(const auto product,
+               make_inputs(LinearCase{"", 0, 3, 70, 200, false, false, 224},
+                           {DType::f8_e4m3, quant::Format::fp8_block, DType::f32}, quant::Layout::row_major));
+  using L = LinearArgs;
+  expect_refused<L>(product.args, {{"linear.x_scales.null", [](L& a) { a.x_scales = {}; }},
+                                   {"linear.x_scales.shape", [](L& a) { a.x_scales.shape[1] = 1; }},
+                                   {"linear.x.type", [](L& a) { a.x.dtype = DType::i8; }},
+                                   {"linear.x.codes", [](L& a) { a.weight.format = quant::Format::fp8_wo; }},
+                                   {"linear.x_scales.unused", [](L& a) { a.x.dtype = DType::bf16; }}});
+}
+
 TEST(Validate, RopeAppend) {
   ASSERT_VALUE(const auto inputs, make_inputs(RopeAppendCase{"", 0, 4, 2, 16, {{3, 10}}, true}, DType::bf16));
   using A = RopeAppendArgs;

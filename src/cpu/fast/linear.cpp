@@ -237,6 +237,7 @@ Status supports(const LinearArgs& args, const Arch& arch) {
   if (arch.family != Arch::Family::cpu) return refuse("runs on the CPU");
   if (!kIsa.present(arch)) return refuse(fmt::format("needs {}", kIsa.needs));
   if (args.weight.layout != quant::Layout::panel64) return refuse("reads panel64 weights");
+  if (args.x_scales) return refuse("quantises its input itself");
   if (!kIsa.kernels(args))
     return refuse(
         fmt::format("has no kernel for {} weights and {} x", name_of(args.weight.format), name_of(args.x.dtype)));

@@ -174,6 +174,7 @@ Status supports(const LinearArgs& args, const Arch& arch) {
   const auto refuse = [](std::string what) { return Error{.kind = ErrorKind::unsupported, .what = std::move(what)}; };
   if (arch.family != Arch::Family::cpu) return refuse("runs on the CPU");
   if (args.weight.layout != quant::Layout::panel64) return refuse("reads panel64 weights");
+  if (args.x_scales) return refuse("quantises its input itself");
   if (quant::scales_of(args.weight.format) == Scales::none || args.weight.format == quant::Format::int8)
     return refuse(fmt::format("{} weights need no emulation", name_of(args.weight.format)));
   return ok();

@@ -23,8 +23,13 @@ Status launch(const ops::RmsNormArgs& args, void*, Stream& stream) {
   return ok();
 }
 
+Status supports(const ops::RmsNormArgs& args, const Arch& arch) {
+  if (args.scales) return no_codes();
+  return supports_any_cpu(args, arch);
+}
+
 constexpr ops::Variant<ops::RmsNormArgs> kVariants[] = {
-    {"rms_norm/cpu.simd", kRowFacts, supports_any_cpu, no_workspace, launch}};
+    {"rms_norm/cpu.simd", kRowFacts, supports, no_workspace, launch}};
 
 }  // namespace
 

@@ -20,8 +20,13 @@ Status launch(const ops::SiluMulArgs& args, void*, Stream& stream) {
   return ok();
 }
 
+Status supports(const ops::SiluMulArgs& args, const Arch& arch) {
+  if (args.scales) return no_codes();
+  return supports_any_cpu(args, arch);
+}
+
 constexpr ops::Variant<ops::SiluMulArgs> kVariants[] = {
-    {"silu_mul/cpu.simd", kRowFacts, supports_any_cpu, no_workspace, launch}};
+    {"silu_mul/cpu.simd", kRowFacts, supports, no_workspace, launch}};
 
 }  // namespace
 

@@ -27,6 +27,11 @@ Status supports_any_cpu(const Args&, const Arch& arch) {
   if (arch.family == Arch::Family::cpu) return ok();
   return Error{.kind = ErrorKind::unsupported, .what = "runs on a CPU"};
 }
+// The CPU's products quantise their input as they lay it out for their tiles.
+inline Error no_codes() {
+  return {.kind = ErrorKind::unsupported,
+          .what = "writes and reads no codes: products quantise their input themselves"};
+}
 template <class Args>
 Bytes no_workspace(const Args&) {
   return {};

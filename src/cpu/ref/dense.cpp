@@ -6,6 +6,8 @@
 #include "cpu/ref/weight.h"
 #include "num/fp8.h"
 #include "num/int8.h"
+#include "ops/codes.h"
+#include "tensor/element.h"
 
 namespace rl::cpu::ref {
 namespace {
@@ -22,7 +24,7 @@ std::vector<std::int64_t> all_or(const std::vector<std::int64_t>& subset, std::i
   return all;
 }
 
-// Row `row` of x as doubles.
+// Row `row` of x as doubles: of codes, the codes.
 std::vector<double> row_of(const TensorRef& x, std::int64_t row) {
   std::vector<double> values;
   for (std::int64_t i = 0; i < x.shape[1]; ++i)
@@ -41,6 +43,14 @@ QuantizedRow quantized(const std::vector<double>& x) {
   for (const double v : x) absmax = std::max(absmax, num::magnitude_bits(static_cast<float>(v)));
   QuantizedRow row{.scale = num::int8_scale(absmax)};
   for (const double v : x) row.q.push_back(num::quantize_int8(static_cast<float>(v), row.scale));
+  return row;
+}
+
+// x as it comes: codes of the op before, or numbers.
+QuantizedRow int8_row(const ops::LinearArgs& args, std::int64_t token, const std::vector<double>& x) {
+  if (!ops::are_codes(args.x.dtype)) return quantized(x);
+  QuantizedRow row{.scale = args.x_scales.as<const float>()[token]};
+  for (const double code : x) row.q.push_back(static_cast<std::int32_t>(code));
   return row;
 }
 
@@ -73,6 +83,15 @@ Fp8Row fp8_row(const std::vector<double>& x, std::int64_t group) {
     for (const double v : part)
       row.q.push_back(static_cast<double>(num::to_float(num::quantize_fp8(static_cast<float>(v), scale))));
   }
+  return row;
+}
+
+Fp8Row fp8_row(const ops::LinearArgs& args, std::int64_t token, const std::vector<double>& x) {
+  const std::int64_t groups = ops::scale_groups(args.weight.format, args.weight.cols);
+  if (!ops::are_codes(args.x.dtype)) return fp8_row(x, ops::group_cols(args.weight.cols, groups));
+  Fp8Row row{.q = x, .scale = {}};
+  for (std::int64_t g = 0; g < groups; ++g)
+    row.scale.push_back(static_cast<double>(args.x_scales.as<const float>()[token * groups + g]));
   return row;
 }
 
@@ -143,10 +162,9 @@ Values linear(const ops::LinearArgs& args, const Subset& subset) {
   for (const std::int64_t t : all_or(subset.rows, args.x.shape[0])) {
     const std::vector<double> x = row_of(args.x, t);
     const float* old = args.accumulate ? args.out.as<const float>() + t * w.rows : nullptr;
-    const QuantizedRow q = w.format == quant::Format::int8 ? quantized(x) : QuantizedRow{};
+    const QuantizedRow q = w.format == quant::Format::int8 ? int8_row(args, t, x) : QuantizedRow{};
     Fp8Row fp8;
-    if (w.format != quant::Format::int8 && quant::quantizes_input(w.format))
-      fp8 = fp8_row(x, w.format == quant::Format::fp8_block ? num::kFp8Block : w.cols);
+    if (w.format != quant::Format::int8 && quant::quantizes_input(w.format)) fp8 = fp8_row(args, t, x);
     for (const std::int64_t r : outputs) {
       if (w.format == quant::Format::int8) {
         add_int8_product(values, q, w, r, bias ? bias + r : nullptr, old ? old + r : nullptr);
@@ -175,6 +193,34 @@ Values silu_mul(const ops::SiluMulArgs& args) {
     }
   }
   return values;
+}
+
+void store_codes(const std::vector<double>& numbers, DType type, const TensorRef& codes, const TensorRef& scales) {
+  const std::int64_t cols = codes.shape[1], groups = scales.shape[1], width = ops::group_cols(cols, groups);
+  std::vector<double> rounded(numbers.size());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    std::uint32_t bits[2] = {};  // of any type
+    store_element(type, bits, 0, numbers[i]);
+    rounded[i] = load_element(type, bits, 0);
+  }
+  for (std::int64_t row = 0; row < codes.shape[0]; ++row)
+    for (std::int64_t g = 0; g < groups; ++g) {
+      const std::int64_t first = row * cols + g * width;
+      const std::vector<double> group(rounded.begin() + first,
+                                      rounded.begin() + std::min(first + width, (row + 1) * cols));
+      float* const scale = scales.as<float>() + row * groups + g;
+      if (codes.dtype == DType::i8) {
+        const QuantizedRow q = quantized(group);
+        *scale = q.scale;
+        for (std::size_t i = 0; i < q.q.size(); ++i)
+          codes.as<std::int8_t>()[first + static_cast<std::int64_t>(i)] = static_cast<std::int8_t>(q.q[i]);
+      } else {
+        const Fp8Row q = fp8_row(group, std::ssize(group));
+        *scale = static_cast<float>(q.scale[0]);
+        for (std::size_t i = 0; i < q.q.size(); ++i)
+          store_element(DType::f8_e4m3, codes.data, first + static_cast<std::int64_t>(i), q.q[i]);
+      }
+    }
 }
 
 }  // namespace rl::cpu::ref

@@ -26,6 +26,8 @@ RopeAppended rope_append(const ops::RopeAppendArgs& args);  // writes nothing
 // tokens.rows: which; by default those of the sequences, padding tokens left out. A row's cols are all computed.
 Values attention(const ops::AttentionArgs& args, const Subset& tokens = {});
 Values silu_mul(const ops::SiluMulArgs& args);
+// Numbers [rows, cols], rounded to `type`, as codes and scales (ops/codes.h).
+void store_codes(const std::vector<double>& numbers, DType type, const TensorRef& codes, const TensorRef& scales);
 std::vector<TokenId> sample(const ops::SampleArgs& args);
 
 // An output of attention at the chosen tokens against the above, within its tolerance: ops::Oracle's function.

@@ -2,8 +2,7 @@
 // many tokens. Bytes: each input read once (quantize_rows twice, the second time from cache), each output written once.
 
 #include "cuda/kernels/common/convert.cuh"
-#include "cuda/kernels/common/quantize.cuh"
-#include "cuda/kernels/linear/epilogue.cuh"
+#include "cuda/kernels/linear/quantize.cuh"
 #include "cuda/ptx/ptx.h"
 
 namespace rl::cuda {
@@ -11,38 +10,16 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// A block of threads to a token, or a warp to each 128 columns of it.
+// A block of threads to a token.
 template <class T, class Codes, bool kBlocked>
 __global__ void __launch_bounds__(kThreads) quantize_kernel(QuantizeParams p) {
-  __shared__ std::uint32_t largest[kThreads / 32];
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const std::int64_t token = blockIdx.x;
   const T* x = static_cast<const T*>(p.x) + token * p.x_stride;
-  auto* q = static_cast<typename Codes::Code*>(p.q) + token * p.cols;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  if constexpr (kBlocked) {
-    for (int block = warp; block < blocks_of(p.cols); block += kThreads / 32) {
-      const int first = block * kScaleBlock, end = min(first + kScaleBlock, p.cols);
-      std::uint32_t most = 0;
-      for (int i = first + lane; i < end; i += 32) most = max(most, __float_as_uint(to_float(x[i])) & 0x7fffffffu);
-      const float scale = scale_of<Codes>(__reduce_max_sync(0xffffffffu, most));
-      if (lane == 0) p.scale[token * blocks_of(p.cols) + block] = scale;
-      for (int i = first + lane; i < end; i += 32) q[i] = Codes::code(to_float(x[i]), scale);
-    }
-  } else {
-    std::uint32_t most = 0;
-    for (int i = threadIdx.x; i < p.cols; i += kThreads)
-      most = max(most, __float_as_uint(to_float(x[i])) & 0x7fffffffu);
-    most = __reduce_max_sync(0xffffffffu, most);
-    if (lane == 0) largest[warp] = most;
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < kThreads / 32; ++i) most = max(most, largest[i]);
-    const float scale = scale_of<Codes>(most);
-    if (threadIdx.x == 0) p.scale[token] = scale;
-    for (int i = threadIdx.x; i < p.cols; i += kThreads) q[i] = Codes::code(to_float(x[i]), scale);
-  }
+  store_codes_of<Codes, kBlocked, kThreads>([x](int i) { return to_float(x[i]); }, p.cols,
+                                            p.scale + token * (kBlocked ? blocks_of(p.cols) : 1),
+                                            static_cast<typename Codes::Code*>(p.q) + token * p.cols);
 }
 
 // The same for rows of whole 16-byte pieces that fit a block's registers: each element is loaded once.
@@ -53,38 +30,22 @@ constexpr int kWideCols = kWideThreads* kPieces*(16 / static_cast<int>(sizeof(T)
 template <class T, class Codes>
 __global__ void __launch_bounds__(kWideThreads) quantize_wide_kernel(QuantizeParams p) {
   constexpr int kN = 16 / sizeof(T);
-  __shared__ std::uint32_t largest[kWideThreads / 32];
+  __shared__ std::uint32_t shared[kWideThreads / 32];
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const std::int64_t token = blockIdx.x;
   const T* x = static_cast<const T*>(p.x) + token * p.x_stride;
-  auto* q = static_cast<typename Codes::Code*>(p.q) + token * p.cols;
-  Vector<T, kN> piece[kPieces];
-  std::uint32_t most = 0;
+  Pieces<T, kN, kPieces> piece;
 #pragma unroll
   for (int i = 0; i < kPieces; ++i) {
     const int at = (i * kWideThreads + static_cast<int>(threadIdx.x)) * kN;
-    if (at >= p.cols) continue;
-    piece[i] = *reinterpret_cast<const Vector<T, kN>*>(x + at);
-#pragma unroll
-    for (int j = 0; j < kN; ++j) most = max(most, __float_as_uint(to_float(piece[i].at[j])) & 0x7fffffffu);
+    if (at < p.cols) piece[i] = vector_at<kN>(x, at);
   }
-  most = __reduce_max_sync(0xffffffffu, most);
-  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = most;
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < kWideThreads / 32; ++i) most = max(most, largest[i]);
-  const float scale = scale_of<Codes>(most);
+  const float scale =
+      scale_of<Codes>(block_max<kWideThreads>(largest_of<kWideThreads, T, kN, kPieces>(piece, p.cols), shared));
   if (threadIdx.x == 0) p.scale[token] = scale;
-#pragma unroll
-  for (int i = 0; i < kPieces; ++i) {
-    const int at = (i * kWideThreads + static_cast<int>(threadIdx.x)) * kN;
-    if (at >= p.cols) continue;
-    Vector<typename Codes::Code, kN> codes;
-#pragma unroll
-    for (int j = 0; j < kN; ++j) codes.at[j] = Codes::code(to_float(piece[i].at[j]), scale);
-    *reinterpret_cast<Vector<typename Codes::Code, kN>*>(q + at) = codes;
-  }
+  store_codes<Codes, kWideThreads, T, kN, kPieces>(piece, p.cols, scale,
+                                                   static_cast<typename Codes::Code*>(p.q) + token * p.cols);
 }
 
 template <class T>

@@ -17,14 +17,23 @@ struct EmbedParams {
 };
 cudaError_t embed_rows(const EmbedParams& params, cudaStream_t stream);
 
+// Where an output's codes go in its place, as num/int8.h and num/fp8.h have it.
+struct CodesOut {
+  void* codes;    // [rows, cols], of `type`: i8 or f8_e4m3; null: the output itself is written
+  float* scales;  // [rows], or blocked [rows, ceil(cols / 128)]
+  DType type;
+  bool blocked;
+};
+
 struct RmsNormParams {
   const float* x;            // [.., hidden]
   const float* weight;       // [hidden]
   const std::int32_t* rows;  // [n] or null
-  void* out;                 // [n, hidden], of `type`: f32, bf16, f16
+  void* out;                 // [n, hidden], of `type`: f32, bf16, f16; null if codes are written
   DType type;
   int n, hidden;
   float eps;
+  CodesOut coded;
 };
 cudaError_t rms_norm_rows(const RmsNormParams& params, cudaStream_t stream);
 
@@ -45,9 +54,10 @@ cudaError_t rope_append_rows(const RopeAppendParams& params, cudaStream_t stream
 
 struct SiluMulParams {
   const void* gate_up;  // [tokens, 2 ffn], of `type`
-  void* out;            // [tokens, ffn]
+  void* out;            // [tokens, ffn]; null if codes are written
   DType type;
   int tokens, ffn;
+  CodesOut coded;
 };
 cudaError_t silu_mul_rows(const SiluMulParams& params, cudaStream_t stream);
 

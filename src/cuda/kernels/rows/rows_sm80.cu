@@ -1,5 +1,4 @@
-// embed, rms_norm, rope_append and silu_mul on vectors of 16 bytes, with a tail for sizes that no vector divides.
-// Bytes: as rows.h says. Sources: rms_norm arXiv 1910.07467; rotary embedding arXiv 2104.09864.
+// embed and rope_append. Bytes: as rows.h says. Rotary embedding: arXiv 2104.09864.
 
 #include "cuda/kernels/common/element.cuh"
 #include "cuda/kernels/rows/rows.h"
@@ -19,37 +18,6 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(EmbedParams p) {
   const float scale = p.scales != nullptr ? p.scales[id] : 1.0f;
   float* out = p.out + static_cast<std::int64_t>(blockIdx.x) * p.hidden;
   for (int i = threadIdx.x; i < p.hidden; i += kThreads) out[i] = to_float(row[i]) * scale;
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads) rms_norm_kernel(RmsNormParams p) {
-  __shared__ float partial[kThreads / 32];
-  ptx::wait_for_predecessors();
-  ptx::let_successors_begin();
-  const std::int64_t row = p.rows != nullptr ? p.rows[blockIdx.x] : blockIdx.x;
-  const float* x = p.x + row * p.hidden;
-  T* out = static_cast<T*>(p.out) + static_cast<std::int64_t>(blockIdx.x) * p.hidden;
-  const bool vectors = p.hidden % 4 == 0;
-  float sum = 0;
-  if (vectors) {
-    for (int i = threadIdx.x; i < p.hidden / 4; i += kThreads) {
-      const float4 v = reinterpret_cast<const float4*>(x)[i];
-      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-    }
-  } else {
-    for (int i = threadIdx.x; i < p.hidden; i += kThreads) sum += x[i] * x[i];
-  }
-  const float inverse = 1.0f / sqrtf(block_sum<kThreads>(sum, partial) / static_cast<float>(p.hidden) + p.eps);
-  if (vectors) {
-    for (int i = threadIdx.x; i < p.hidden / 4; i += kThreads) {
-      const float4 v = reinterpret_cast<const float4*>(x)[i], w = reinterpret_cast<const float4*>(p.weight)[i];
-      const Vector<T, 4> y = {from_float<T>(v.x * inverse * w.x), from_float<T>(v.y * inverse * w.y),
-                              from_float<T>(v.z * inverse * w.z), from_float<T>(v.w * inverse * w.w)};
-      reinterpret_cast<Vector<T, 4>*>(out)[i] = y;
-    }
-  } else {
-    for (int i = threadIdx.x; i < p.hidden; i += kThreads) out[i] = from_float<T>(x[i] * inverse * p.weight[i]);
-  }
 }
 
 // A warp per head of a token (x: the token, y: eight heads): q heads stay in place, k heads and v heads go to their
@@ -106,37 +74,6 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
   }
 }
 
-// g / (1 + exp(-g)), with the exponential of a number that is not positive: it cannot overflow.
-template <class T>
-__device__ inline T silu_times(T gate, T up) {
-  const float g = to_float(gate), e = expf(-fabsf(g));
-  return from_float<T>((g < 0 ? g * e : g) / (1.0f + e) * to_float(up));
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads) silu_mul_kernel(SiluMulParams p) {
-  constexpr int kN = 16 / sizeof(T);
-  ptx::wait_for_predecessors();
-  ptx::let_successors_begin();
-  const std::int64_t token = blockIdx.y;
-  const T* gate = static_cast<const T*>(p.gate_up) + token * 2 * p.ffn;
-  const T* up = gate + p.ffn;
-  T* out = static_cast<T*>(p.out) + token * p.ffn;
-  const int stride = gridDim.x * kThreads;
-  if (p.ffn % kN == 0) {
-    using V = Vector<T, kN>;
-    for (int i = blockIdx.x * kThreads + threadIdx.x; i < p.ffn / kN; i += stride) {
-      const V g = reinterpret_cast<const V*>(gate)[i], u = reinterpret_cast<const V*>(up)[i];
-      V y;
-#pragma unroll
-      for (int j = 0; j < kN; ++j) y.at[j] = silu_times(g.at[j], u.at[j]);
-      reinterpret_cast<V*>(out)[i] = y;
-    }
-  } else {
-    for (int i = blockIdx.x * kThreads + threadIdx.x; i < p.ffn; i += stride) out[i] = silu_times(gate[i], up[i]);
-  }
-}
-
 unsigned blocks_for(std::int64_t work, int per_block) {
   return static_cast<unsigned>((work + per_block - 1) / per_block);
 }
@@ -166,20 +103,6 @@ cudaError_t embed_rows(const EmbedParams& p, cudaStream_t stream) {
   }
 }
 
-cudaError_t rms_norm_rows(const RmsNormParams& p, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(p.n));
-  switch (p.type) {
-    case DType::f32:
-      return launch(rms_norm_kernel<float>, grid, kThreads, 0, stream, p);
-    case DType::bf16:
-      return launch(rms_norm_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
-    case DType::f16:
-      return launch(rms_norm_kernel<__half>, grid, kThreads, 0, stream, p);
-    default:
-      return cudaErrorInvalidValue;
-  }
-}
-
 cudaError_t rope_append_rows(const RopeAppendParams& p, cudaStream_t stream) {
   switch (p.type) {
     case DType::f32:
@@ -188,21 +111,6 @@ cudaError_t rope_append_rows(const RopeAppendParams& p, cudaStream_t stream) {
       return rope_append<__nv_bfloat16>(p, stream);
     case DType::f16:
       return rope_append<__half>(p, stream);
-    default:
-      return cudaErrorInvalidValue;
-  }
-}
-
-cudaError_t silu_mul_rows(const SiluMulParams& p, cudaStream_t stream) {
-  const int n = p.type == DType::f32 ? 4 : 8;
-  const dim3 grid(blocks_for(p.ffn, kThreads * n), static_cast<unsigned>(p.tokens));
-  switch (p.type) {
-    case DType::f32:
-      return launch(silu_mul_kernel<float>, grid, kThreads, 0, stream, p);
-    case DType::bf16:
-      return launch(silu_mul_kernel<__nv_bfloat16>, grid, kThreads, 0, stream, p);
-    case DType::f16:
-      return launch(silu_mul_kernel<__half>, grid, kThreads, 0, stream, p);
     default:
       return cudaErrorInvalidValue;
   }
