@@ -127,7 +127,7 @@ constexpr ops::Variant<ops::SiluMulArgs> kSiluMul[] = {
     {"silu_mul/cuda.rows_codes", kFacts, supports_codes, no_workspace, launch_silu_mul},
     {"silu_mul/cuda.rows", kFacts, supports_numbers, no_workspace, launch_silu_mul}};
 constexpr ops::Variant<ops::SampleArgs> kSample[] = {
-    {"sample/cuda.bisect", kFacts, supports_all, sample_workspace_of, launch_sample}};
+    {"sample/cuda.bins", kFacts, supports_all, sample_workspace_of, launch_sample}};
 
 }  // namespace
 

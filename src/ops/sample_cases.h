@@ -55,6 +55,12 @@ inline constexpr SampleCase kSampleCases[] = {
     {"demo", kQuick, 4, kDemo.vocab, LogitKind::normal, 0.8f, 40, 0.95f, 0, 1.1f, 128},
     {"llama-3.greedy", kQuick, 2, kLlama8b.vocab},
     {"llama-3", kQuick, 2, kLlama8b.vocab, LogitKind::normal, 0.8f, 0, 0.95f},
+    {"llama-3.hot", kQuick, 2, kLlama8b.vocab, LogitKind::normal, 4, 0, 0.99f},
+    {"llama-3.top_k", kQuick, 2, kLlama8b.vocab, LogitKind::normal, 0.8f, 40, 0.95f},
+    {"llama-3.min_p", kQuick, 2, kLlama8b.vocab, LogitKind::normal, 1.2f, 3000, 0.9f, 0.1f},
+    {"llama-3.no_filter", kQuick, 2, kLlama8b.vocab, LogitKind::normal, 1},
+    {"llama-3.ties", kQuick, 2, kLlama8b.vocab, LogitKind::ties, 2, 5000, 0.9f},
+    {"llama-3.flat", kQuick, 2, kLlama8b.vocab, LogitKind::flat, 1, 0, 0.5f},
     {"llama-3.batch", kLong, 64, kLlama8b.vocab, LogitKind::normal, 0.8f, 40, 0.95f, 0.01f, 1.1f, 500},
 };
 

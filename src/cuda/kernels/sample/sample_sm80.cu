@@ -1,12 +1,12 @@
 // sample: three kernels, so that all multiprocessors share what touches every logit once.
 //   scan     chunks of a row: penalties, the largest logit and its lowest id, NaN and infinities
-//   weigh    chunks of a row that draws: exp in double, as whole multiples of 2^-40; candidates of at least 2^-16 of
-//   the
-//            largest weight are listed apart
-//   choose   a block per row: a greedy row takes the largest; others find the filters' limits and the drawn token by
-//            bisection over the logits' bits, eight ways a pass (11 passes for each filter and the draw), among the
-//            listed candidates; in the whole row only if there are too many of them, or if a limit lies beyond them
-// Bytes: a greedy row reads its logits once. Sums of whole numbers do not depend on their order: equal bits every time.
+//   weigh    chunks of a row that draws: exp in double, as whole multiples of 2^-40; sums by bin of the distance to the
+//            largest logit
+//   choose   a block per row: a greedy row takes the largest; of others each filter's limit, and the drawn token, lies
+//            in a bin that the sums tell, whose candidates alone are listed and searched. Where a bin has too many
+//            (equal logits by the thousand), bisection over the bits of the whole row's logits, eight ways a pass
+// Bytes: a greedy row reads its logits once, a bin's listing once more. Sums of whole numbers do not depend on their
+// order: equal bits every time.
 
 #include "cuda/kernels/common/element.cuh"
 #include "cuda/kernels/sample/sample.h"
@@ -16,7 +16,7 @@
 namespace rl::cuda {
 namespace {
 
-constexpr int kChunk = 4096, kScanThreads = 256, kChooseThreads = 512;
+constexpr int kChunk = 2048, kScanThreads = 256, kChooseThreads = 512;
 constexpr double kOne = 1ll << 40;  // the weight of the largest logit
 
 using u32 = std::uint32_t;
@@ -28,8 +28,16 @@ __host__ __device__ int chunks_of(int vocab) { return (vocab + kChunk - 1) / kCh
 struct Scan {
   u64 best;  // key of the largest logit, then the bits of its id turned over: the largest of these has the lowest id
   int nan, finite;
-  u64 weight;  // of its candidates, by weigh
-  u32 count, listed;
+};
+
+// Bins of a row's candidates by their distance to the largest logit, up to where weights round to nothing: e^-28 is
+// less than 2^-40. Candidates of a nearer bin come before those of a farther one.
+constexpr int kBins = 2048;
+constexpr float kBinsPerUnit = kBins / 28.0f;  // at temperature 1
+
+struct Sums {
+  u64 weight;
+  u32 count;
 };
 
 // A listed candidate.
@@ -37,25 +45,25 @@ struct Candidate {
   u32 key, id;
   u64 weight;
 };
-constexpr u64 kListedWeight = 1ull << 28;  // at least
-constexpr int kListed = 8192;              // at most of a row
+constexpr int kListed = 1024;  // at most, in shared memory
 
-// Workspace: Scan [rows, chunks], Candidate [rows, kListed], weights u64 [rows, vocab], adjusted logits f32 [rows,
-// vocab], their numbers u32 [rows].
+// Workspace: Scan [rows, chunks], the bins' weights u64 [rows, kBins] and counts u32 [rows, kBins], weights u64 [rows,
+// vocab], adjusted logits f32 [rows, vocab].
 struct Parts {
-  Scan* scans;
-  Candidate* candidates;
   u64* weights;
+  u64* bin_weights;
+  Scan* scans;
   float* logits;
-  u32* listed;
+  u32* bin_counts;
 };
 __host__ __device__ Parts parts_of(const SampleParams& p, void* workspace) {
+  const std::int64_t rows = p.rows;
   Parts parts;
-  parts.scans = static_cast<Scan*>(workspace);
-  parts.candidates = reinterpret_cast<Candidate*>(parts.scans + static_cast<std::int64_t>(p.rows) * chunks_of(p.vocab));
-  parts.weights = reinterpret_cast<u64*>(parts.candidates + static_cast<std::int64_t>(p.rows) * kListed);
-  parts.logits = reinterpret_cast<float*>(parts.weights + static_cast<std::int64_t>(p.rows) * p.vocab);
-  parts.listed = reinterpret_cast<u32*>(parts.logits + static_cast<std::int64_t>(p.rows) * p.vocab);
+  parts.weights = static_cast<u64*>(workspace);
+  parts.bin_weights = parts.weights + rows * p.vocab;
+  parts.scans = reinterpret_cast<Scan*>(parts.bin_weights + rows * kBins);
+  parts.logits = reinterpret_cast<float*>(parts.scans + rows * chunks_of(p.vocab));
+  parts.bin_counts = reinterpret_cast<u32*>(parts.logits + rows * p.vocab);
   return parts;
 }
 
@@ -69,6 +77,13 @@ __device__ u64 best_of(float x, int id) { return static_cast<u64>(key_of(x)) << 
 __device__ int id_of(u64 best) { return static_cast<int>(~static_cast<u32>(best)); }
 
 __device__ u64 larger(u64 a, u64 b) { return a > b ? a : b; }
+
+// Monotonous in x: each step rounds to nearest.
+__device__ int bin_of(float x, float most, float bins_per_unit) {
+  if (x == most) return 0;
+  return static_cast<int>(fminf(__fmul_rn(__fsub_rn(most, x), bins_per_unit), kBins - 1));
+}
+__device__ float bins_per_unit_of(const ops::SampleRow& wish) { return __fdiv_rn(kBinsPerUnit, wish.temperature); }
 
 __global__ void __launch_bounds__(kScanThreads) scan_kernel(SampleParams p, void* workspace) {
   __shared__ u32 seen[kChunk / 32];
@@ -105,39 +120,41 @@ __global__ void __launch_bounds__(kScanThreads) scan_kernel(SampleParams p, void
   if (threadIdx.x % 32 == 0) best_shared[threadIdx.x / 32] = best;
   nan = __syncthreads_or(nan);
   finite = __syncthreads_or(finite);
+  if (wish.temperature != 0)
+    for (int b = blockIdx.x * kScanThreads + threadIdx.x; b < kBins; b += gridDim.x * kScanThreads) {
+      parts.bin_weights[static_cast<std::int64_t>(blockIdx.y) * kBins + b] = 0;
+      parts.bin_counts[static_cast<std::int64_t>(blockIdx.y) * kBins + b] = 0;
+    }
   if (threadIdx.x != 0) return;
   for (int w = 1; w < kScanThreads / 32; ++w) best = larger(best, best_shared[w]);
-  parts.scans[blockIdx.y * chunks_of(p.vocab) + blockIdx.x] = {.best = best, .nan = nan, .finite = finite};
-  if (blockIdx.x == 0) parts.listed[blockIdx.y] = 0;
+  parts.scans[static_cast<std::int64_t>(blockIdx.y) * chunks_of(p.vocab) + blockIdx.x] = {
+      .best = best, .nan = nan, .finite = finite};
 }
 
-// Of the whole row, on every thread.
+// Of the whole row, on every thread of a warp.
 __device__ Scan whole(const SampleParams& p, const Parts& parts, int row) {
+  const Scan* scans = parts.scans + static_cast<std::int64_t>(row) * chunks_of(p.vocab);
   Scan all{};
-  for (int c = 0; c < chunks_of(p.vocab); ++c) {
-    const Scan& part = parts.scans[row * chunks_of(p.vocab) + c];
-    all.best = larger(all.best, part.best);
-    all.nan |= part.nan;
-    all.finite |= part.finite;
-    all.weight += part.weight;
-    all.count += part.count;
+  for (int c = threadIdx.x % 32; c < chunks_of(p.vocab); c += 32) {
+    all.best = larger(all.best, scans[c].best);
+    all.nan |= scans[c].nan;
+    all.finite |= scans[c].finite;
   }
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2)
+    all.best = larger(all.best, __shfl_xor_sync(0xffffffffu, all.best, offset));
+  all.nan = __any_sync(0xffffffffu, all.nan);
+  all.finite = __any_sync(0xffffffffu, all.finite);
   return all;
 }
 
-__device__ u64 block_sum(u64 x, u64* shared) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
-  __syncthreads();
-  u64 total = 0;
-  for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w) total += shared[w];
-  __syncthreads();
-  return total;
-}
+// A chunk's weights of a bin, below 2^40 each, in two halves of 20 bits whose sums fit.
+constexpr int kHalf = 20;
+static_assert((1ull << kHalf) * kChunk <= 1ull << 32);
 
 __global__ void __launch_bounds__(kScanThreads, 2) weigh_kernel(SampleParams p, void* workspace) {
-  __shared__ u64 shared[kScanThreads / 32];
+  __shared__ u32 low[kBins], high[kBins], counts[kBins];
+  for (int b = threadIdx.x; b < kBins; b += kScanThreads) low[b] = high[b] = counts[b] = 0;
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const ops::SampleRow wish = p.row[blockIdx.y];
@@ -145,10 +162,10 @@ __global__ void __launch_bounds__(kScanThreads, 2) weigh_kernel(SampleParams p, 
   const Parts parts = parts_of(p, workspace);
   const Scan all = whole(p, parts, blockIdx.y);
   if (all.nan != 0 || all.finite == 0) return;
-  const float most = number_of(static_cast<u32>(all.best >> 32));
+  __syncthreads();
+  const float most = number_of(static_cast<u32>(all.best >> 32)), bins_per_unit = bins_per_unit_of(wish);
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.y) * p.vocab;
   const int end = min((static_cast<int>(blockIdx.x) + 1) * kChunk, p.vocab);
-  u64 total = 0, count = 0;
   for (int i = static_cast<int>(blockIdx.x) * kChunk + static_cast<int>(threadIdx.x); i < end; i += kScanThreads) {
     const float x = parts.logits[row + i];
     const double exact =
@@ -156,27 +173,22 @@ __global__ void __launch_bounds__(kScanThreads, 2) weigh_kernel(SampleParams p, 
                   : exp((static_cast<double>(x) - static_cast<double>(most)) / static_cast<double>(wish.temperature));
     const u64 weight = static_cast<u64>(llrint(exact * kOne));
     parts.weights[row + i] = weight;
-    total += weight;
-    count += x > -INFINITY;
-    if (weight < kListedWeight) continue;
-    const u32 at = atomicAdd(&parts.listed[blockIdx.y], 1u);
-    if (at < kListed)
-      parts.candidates[static_cast<std::int64_t>(blockIdx.y) * kListed + at] = {key_of(x), static_cast<u32>(i), weight};
+    if (!(x > -INFINITY)) continue;
+    const int b = bin_of(x, most, bins_per_unit);
+    atomicAdd(&low[b], static_cast<u32>(weight & ((1u << kHalf) - 1)));
+    atomicAdd(&high[b], static_cast<u32>(weight >> kHalf));
+    atomicAdd(&counts[b], 1u);
   }
-  total = block_sum(total, shared);
-  count = block_sum(count, shared);
-  if (threadIdx.x != 0) return;
-  Scan& mine = parts.scans[blockIdx.y * chunks_of(p.vocab) + blockIdx.x];
-  mine.weight = total;
-  mine.count = static_cast<u32>(count);
+  __syncthreads();
+  const std::int64_t bins = static_cast<std::int64_t>(blockIdx.y) * kBins;
+  for (int b = threadIdx.x; b < kBins; b += kScanThreads) {
+    if (counts[b] == 0) continue;
+    atomicAdd(&parts.bin_weights[bins + b], (static_cast<u64>(high[b]) << kHalf) + low[b]);
+    atomicAdd(&parts.bin_counts[bins + b], counts[b]);
+  }
 }
 
-// Sums over the candidates from some key on.
-struct Sums {
-  u64 weight = 0;
-  u32 count = 0;
-};
-constexpr int kWays = 8, kBatch = 8;
+constexpr int kWays = 8, kBatch = 4, kListBatch = 8;
 
 // A whole row, or its listed candidates.
 struct WholeRow {
@@ -184,33 +196,42 @@ struct WholeRow {
   const u64* weights;
   __device__ u32 key(int i) const { return key_of(logits[i]); }
   __device__ u64 weight(int i) const { return weights[i]; }
-  static constexpr bool kById = true;  // candidates lie in the order of their ids
 };
 struct Listed {
   const Candidate* candidates;
   __device__ u32 key(int i) const { return candidates[i].key; }
   __device__ u64 weight(int i) const { return candidates[i].weight; }
-  __device__ int id(int i) const { return static_cast<int>(candidates[i].id); }
-  static constexpr bool kById = false;
 };
 
-// Candidates sorted by falling key and rising id, of which a prefix is left: all keys above `key`, and the first `ties`
-// of those equal to it. Lighter ones than `least` count for nothing. What lies beyond the candidates at hand, all of it
-// below them, is `beyond`: as long as it is left, and until a limit is found to lie in it.
+// The smallest count >= 1 for which reached(above + count of this weight) holds.
+template <class Reached>
+__device__ u64 ties_needed(const Reached& reached, const Sums& above, u64 weight) {
+  u64 low = 0, high = 1;
+  const auto holds = [&](u64 count) {
+    return reached(Sums{above.weight + count * weight, static_cast<u32>(above.count + count)});
+  };
+  while (high < (1ull << 31) && !holds(high)) low = high, high *= 2;
+  while (high - low > 1) {
+    const u64 middle = (low + high) / 2;
+    (holds(middle) ? high : low) = middle;
+  }
+  return high;
+}
+
+// Searches n candidates with keys in [key, first_key] by bisection. Sums are those from some key on, larger keys first.
 template <class Source>
-struct Chooser {
+struct Search {
   Source at;
   int n;
   u32 key, first_key;
-  Sums beyond;
-  u64 ties = ~0ull, least = 0;
+  u64 least = 0;  // lighter candidates count for nothing
 
   // Sums from each of the pivots on, on every thread.
   __device__ void sums_from(const u32 (&pivot)[kWays - 1], Sums (&sums)[kWays - 1]) const {
     __shared__ u64 weight_shared[kWays - 1][kChooseThreads / 32];
     __shared__ u32 count_shared[kWays - 1][kChooseThreads / 32];
 #pragma unroll
-    for (int j = 0; j < kWays - 1; ++j) sums[j] = {};
+    for (int j = 0; j < kWays - 1; ++j) sums[j] = {0, 0};
     // Several loads under way: a thread has hundreds of candidates of a whole row.
     for (int first = threadIdx.x; first < n; first += kBatch * kChooseThreads) {
       u32 k[kBatch];
@@ -244,38 +265,27 @@ struct Chooser {
     __syncthreads();
 #pragma unroll
     for (int j = 0; j < kWays - 1; ++j) {
-      sums[j] = {};
+      sums[j] = {0, 0};
       for (int w = 0; w < kChooseThreads / 32; ++w)
         sums[j].weight += weight_shared[j][w], sums[j].count += count_shared[j][w];
     }
     __syncthreads();
   }
 
-  // Of all at hand from `key` on, the ties that are not left included.
-  __device__ Sums all() const {
+  // All of them from `from` on.
+  __device__ Sums sum(u32 from) const {
     u32 pivot[kWays - 1];
-    for (u32& x : pivot) x = key;
+    for (u32& x : pivot) x = from;
     Sums sums[kWays - 1];
     sums_from(pivot, sums);
     return sums[0];
-  }
-
-  // The weight of all that is left.
-  __device__ u64 total() const {
-    u32 pivot[kWays - 1];
-    for (u32& x : pivot) x = key;
-    pivot[1] = key == 0xffffffffu ? key : key + 1;
-    Sums sums[kWays - 1];
-    sums_from(pivot, sums);
-    const u64 at_key = sums[0].weight - sums[1].weight, ties_there = sums[0].count - sums[1].count;
-    return beyond.weight + (ties_there > ties ? sums[1].weight + at_key / ties_there * ties : sums[0].weight);
   }
 
   // Goes down the keys until reached(sums) holds for all from a key on. Returns that key and the sums above it.
   template <class Reached>
   __device__ u32 descend(const Reached& reached, Sums& above) const {
     u64 low = key, high = static_cast<u64>(first_key) + 1;
-    above = {};
+    above = {0, 0};
     while (high - low > 1) {
       u32 pivot[kWays - 1];
 #pragma unroll
@@ -308,120 +318,243 @@ struct Chooser {
     __syncthreads();
     return weight;
   }
+};
 
-  // The smallest count >= 1 for which reached(above + count of this weight) holds.
-  template <class Reached>
-  __device__ static u64 ties_needed(const Reached& reached, const Sums& above, u64 weight) {
-    u64 low = 0, high = 1;
-    const auto holds = [&](u64 count) {
-      return reached(Sums{above.weight + count * weight, static_cast<u32>(above.count + count)});
+// The first of a row's candidates, in their order: what is left of it by the filters. All keys above `key`, and the
+// first `ties` of those equal to it.
+struct Left {
+  u32 key;
+  u64 ties;
+  Sums sums;
+};
+
+// A row by its bins.
+struct Bins {
+  const float* logits;  // of the row
+  const u64* weights;
+  int vocab;
+  float most, bins_per_unit;
+  u64* weight_through;  // [kBins], shared: sums of bins 0 to this one
+  u32* count_through;
+  Candidate* list;                           // [kListed], shared
+  int first_bin = -1, last_bin = -1, n = 0;  // listed
+  u32 least_key = 0, largest_key = 0;        // of these
+
+  __device__ Sums before(int bin) const {
+    return bin == 0 ? Sums{0, 0} : Sums{weight_through[bin - 1], count_through[bin - 1]};
+  }
+
+  // Running sums of the bins: a warp each for weights and counts.
+  __device__ void sum_up(const u64* bin_weights, const u32* bin_counts) {
+    for (int b = threadIdx.x; b < kBins; b += kChooseThreads)
+      weight_through[b] = bin_weights[b], count_through[b] = bin_counts[b];
+    __syncthreads();
+    constexpr int kEach = kBins / 32;
+    const int lane = threadIdx.x % 32;
+    const auto run = [&](auto* through) {
+      auto total = through[lane * kEach];
+      for (int i = 1; i < kEach; ++i) total += through[lane * kEach + i];
+      auto running = total;
+#pragma unroll
+      for (int offset = 1; offset < 32; offset *= 2) {
+        const auto other = __shfl_up_sync(0xffffffffu, running, offset);
+        if (lane >= offset) running += other;
+      }
+      running -= total;
+      for (int i = 0; i < kEach; ++i) through[lane * kEach + i] = running += through[lane * kEach + i];
     };
-    while (high < (1ull << 31) && !holds(high)) low = high, high *= 2;
+    if (threadIdx.x / 32 == 0) run(weight_through);
+    if (threadIdx.x / 32 == 1) run(count_through);
+    __syncthreads();
+  }
+
+  // The first bin with which reached(sums) holds; kBins: none.
+  template <class Reached>
+  __device__ int find(const Reached& reached) const {
+    int low = -1, high = kBins;
     while (high - low > 1) {
-      const u64 middle = (low + high) / 2;
-      (holds(middle) ? high : low) = middle;
+      const int middle = (low + high) / 2;
+      (reached(Sums{weight_through[middle], count_through[middle]}) ? high : low) = middle;
     }
     return high;
   }
 
-  // Keeps the shortest prefix that reaches. False: its end lies beyond the candidates at hand.
-  template <class Reached>
-  __device__ bool keep(const Reached& reached) {
-    if (!reached(all())) return beyond.count == 0;  // else there are fewer: all are kept
-    Sums above;
-    const u32 k = descend(reached, above);
-    const u64 count = ties_needed(reached, above, weight_at(k));
-    ties = k == key ? min(ties, count) : count;
-    key = k;
-    beyond = {};
+  // Lists the candidates of these bins. False: there are too many.
+  __device__ bool gather(int first, int last) {
+    if (first == first_bin && last == last_bin) return true;
+    __shared__ u32 count, least, largest;
+    const Sums through{weight_through[last], count_through[last]};
+    if (through.count - before(first).count > kListed) return false;
+    if (threadIdx.x == 0) count = 0, least = 0xffffffffu, largest = 0;
+    __syncthreads();
+    for (int begin = threadIdx.x; begin < vocab; begin += kListBatch * kChooseThreads) {
+      float x[kListBatch];
+#pragma unroll
+      for (int b = 0; b < kListBatch; ++b) {
+        const int i = begin + b * kChooseThreads;
+        x[b] = i < vocab ? logits[i] : -INFINITY;
+      }
+#pragma unroll
+      for (int b = 0; b < kListBatch; ++b) {
+        if (!(x[b] > -INFINITY)) continue;
+        const int bin = bin_of(x[b], most, bins_per_unit), i = begin + b * kChooseThreads;
+        if (bin < first || bin > last) continue;
+        const u32 key = key_of(x[b]);
+        list[atomicAdd(&count, 1u)] = {key, static_cast<u32>(i), weights[i]};
+        atomicMin(&least, key);
+        atomicMax(&largest, key);
+      }
+    }
+    __syncthreads();
+    n = static_cast<int>(count), least_key = least, largest_key = largest;
+    first_bin = first, last_bin = last;
+    __syncthreads();
     return true;
   }
 
-  // How many candidates pass, on every thread.
-  template <class Passes>
-  __device__ u64 count_of(const Passes& passes) const {
-    __shared__ u64 shared[kChooseThreads / 32];
-    u64 mine = 0;
-    for (int i = threadIdx.x; i < n; i += kChooseThreads) mine += passes(i);
-    return block_sum(mine, shared);
+  __device__ Search<Listed> search() const {
+    return {.at = {list}, .n = n, .key = least_key, .first_key = largest_key};
   }
 
-  // The count-th (from 1) of the candidates with this key, by id: the one with count - 1 lower ids. Where candidates
-  // lie in the order of their ids, first the part of them it lies in.
-  __device__ int nth(u32 k, u64 count) const {
-    if constexpr (Source::kById) {
-      __shared__ u32 counts[kChooseThreads];
-      const int each = (n + kChooseThreads - 1) / kChooseThreads;
-      u32 mine = 0;
-      for (int i = static_cast<int>(threadIdx.x) * each; i < min((static_cast<int>(threadIdx.x) + 1) * each, n); ++i)
-        mine += at.key(i) == k;
-      counts[threadIdx.x] = mine;
-      __syncthreads();
-      int part = 0;
-      for (; counts[part] < count; ++part) count -= counts[part];
-      __syncthreads();
-      for (int i = part * each;; ++i)
-        if (at.key(i) == k && --count == 0) return i;
-    } else {
-      int low = 0, high = INT32_MAX;  // the id is in [low, high)
-      while (high - low > 1) {
-        const int middle = low + (high - low) / 2;
-        const u64 below = count_of([&](int i) { return at.key(i) == k && at.id(i) < middle; });
-        (below >= count ? high : low) = middle;
+  // Cuts `left` to the shortest prefix that reaches, if it does. False: it ends in a bin that cannot be listed.
+  template <class Reached>
+  __device__ bool cut(const Reached& reached, Left& left) {
+    const int bin = find(reached);
+    if (bin == kBins) return true;
+    if (!gather(bin, bin)) return false;
+    const Sums base = before(bin);
+    const auto with_base = [&](const Sums& sums) {
+      return reached(Sums{base.weight + sums.weight, base.count + sums.count});
+    };
+    const Search<Listed> within = search();
+    Sums above;
+    const u32 key = within.descend(with_base, above);
+    above = {above.weight + base.weight, above.count + base.count};
+    const u64 weight = within.weight_at(key);
+    u64 ties = ties_needed(reached, above, weight);
+    if (key == left.key) ties = min(ties, left.ties);
+    left = {key, ties, {above.weight + ties * weight, static_cast<u32>(above.count + ties)}};
+    return true;
+  }
+
+  // Cuts `left` where weights fall below `least`, which is min_p as a weight: in one of three bins, for the logarithm
+  // and the weights' rounding move it by far less than one.
+  __device__ bool cut_light(float min_p, u64 least, Left& left) {
+    const float near = -logf(min_p) * kBinsPerUnit;
+    const int bin = static_cast<int>(fminf(fmaxf(near, 0.0f), kBins - 1));
+    const int first = max(bin - 1, 0), last = min(bin + 1, kBins - 1);
+    if (!gather(first, last)) return false;
+    Sums sums = before(first);
+    u32 key = 0;  // of nobody
+    if (n > 0) {
+      Search<Listed> heavy = search();
+      heavy.least = least;
+      const Sums there = heavy.sum(least_key);
+      if (there.count > 0) {
+        Sums above;
+        key = heavy.descend([&](const Sums& s) { return s.count >= there.count; }, above);
+        sums = {sums.weight + there.weight, sums.count + there.count};
       }
-      return low;
     }
+    if (sums.count < left.sums.count) left = {key, ~0ull, sums};
+    return true;
   }
 
-  // The drawn id, or -1 where a limit lies beyond the candidates at hand. `list` has room for kListed candidates: what
-  // a filter leaves of a whole row goes there, if it fits, and the rest is done among these. `filter`: 0 from top_k on,
-  // 1 from top_p on, 2 from min_p on.
-  __device__ int draw(const ops::SampleRow& wish, int vocab, Candidate* list, int filter = 0) {
-    if (filter <= 0 && wish.top_k > 0 && wish.top_k < vocab) {
+  // The drawn id, or -1 where a bin that matters cannot be listed.
+  __device__ int draw(const ops::SampleRow& wish) {
+    Left left{0, ~0ull, {weight_through[kBins - 1], count_through[kBins - 1]}};
+    if (wish.top_k > 0 && wish.top_k < vocab) {
       const u32 k = static_cast<u32>(wish.top_k);
-      if (!keep([k](const Sums& sums) { return sums.count >= k; })) return -1;
-      if (Source::kById && fits()) return listed(list).draw(wish, vocab, list, 1);
+      if (!cut([k](const Sums& sums) { return sums.count >= k; }, left)) return -1;
     }
-    if (filter <= 1 && wish.top_p < 1) {
-      const double wanted = static_cast<double>(wish.top_p) * static_cast<double>(total());
-      if (!keep([wanted](const Sums& sums) { return static_cast<double>(sums.weight) >= wanted; })) return -1;
-      if (Source::kById && fits()) return listed(list).draw(wish, vocab, list, 2);
+    if (wish.top_p < 1) {
+      const double wanted = static_cast<double>(wish.top_p) * static_cast<double>(left.sums.weight);
+      if (!cut([wanted](const Sums& sums) { return static_cast<double>(sums.weight) >= wanted; }, left)) return -1;
     }
     if (wish.min_p > 0) {
-      least = static_cast<u64>(ceil(static_cast<double>(wish.min_p) * kOne));
-      if (least >= kListedWeight) beyond = {};
-      if (beyond.count > 0) return -1;
+      const u64 least = static_cast<u64>(ceil(static_cast<double>(wish.min_p) * kOne));
+      if (!cut_light(wish.min_p, least, left)) return -1;
     }
-    const double target = num::uniform(wish.seed, wish.counter) * static_cast<double>(total());
+    const double target = num::uniform(wish.seed, wish.counter) * static_cast<double>(left.sums.weight);
     const auto drawn = [target](const Sums& sums) { return static_cast<double>(sums.weight) > target; };
-    if (beyond.count > 0 && !drawn(all())) return -1;
-    Sums above;
-    const u32 k = descend(drawn, above);
-    return nth(k, ties_needed(drawn, above, weight_at(k)));
+    if (!drawn(left.sums) || !cut(drawn, left)) return -1;
+    return nth(left.key, left.ties);
   }
 
-  __device__ bool fits() const { return all().count <= kListed; }
+  // Of the listed candidates with this key, the one with count - 1 lower ids.
+  __device__ int nth(u32 key, u64 count) const {
+    __shared__ u32 found;
+    for (int i = threadIdx.x; i < n; i += kChooseThreads) {
+      if (list[i].key != key) continue;
+      u64 lower = 0;
+      for (int j = 0; j < n; ++j) lower += list[j].key == key && list[j].id < list[i].id;
+      if (lower == count - 1) found = list[i].id;
+    }
+    __syncthreads();
+    return static_cast<int>(found);
+  }
+};
 
-  // The candidates that are left, ties included, as a list.
-  __device__ Chooser<Listed> listed(Candidate* list) const {
-    __shared__ u32 count;
-    if (threadIdx.x == 0) count = 0;
+// A row by bisection over its bits, whatever its logits are.
+struct Bisection {
+  Search<WholeRow> all;  // its key: the last that is left
+  u64 ties = ~0ull;      // of that key are left
+
+  // The weight of all that is left.
+  __device__ u64 total() const {
+    const Sums from = all.sum(all.key), above = all.sum(all.key == 0xffffffffu ? all.key : all.key + 1);
+    const u64 at_key = from.weight - above.weight, ties_there = from.count - above.count;
+    return ties_there > ties ? above.weight + at_key / ties_there * ties : from.weight;
+  }
+
+  template <class Reached>
+  __device__ void cut(const Reached& reached) {
+    if (!reached(all.sum(all.key))) return;  // there are fewer: all are kept
+    Sums above;
+    const u32 key = all.descend(reached, above);
+    const u64 count = ties_needed(reached, above, all.weight_at(key));
+    ties = key == all.key ? min(ties, count) : count;
+    all.key = key;
+  }
+
+  __device__ int draw(const ops::SampleRow& wish) {
+    if (wish.top_k > 0 && wish.top_k < all.n) {
+      const u32 k = static_cast<u32>(wish.top_k);
+      cut([k](const Sums& sums) { return sums.count >= k; });
+    }
+    if (wish.top_p < 1) {
+      const double wanted = static_cast<double>(wish.top_p) * static_cast<double>(total());
+      cut([wanted](const Sums& sums) { return static_cast<double>(sums.weight) >= wanted; });
+    }
+    if (wish.min_p > 0) all.least = static_cast<u64>(ceil(static_cast<double>(wish.min_p) * kOne));
+    const double target = num::uniform(wish.seed, wish.counter) * static_cast<double>(total());
+    const auto drawn = [target](const Sums& sums) { return static_cast<double>(sums.weight) > target; };
+    Sums above;
+    const u32 key = all.descend(drawn, above);
+    return nth(key, ties_needed(drawn, above, all.weight_at(key)));
+  }
+
+  // Of the candidates with this key, the one with count - 1 lower ids: first the part of the row it lies in.
+  __device__ int nth(u32 key, u64 count) const {
+    __shared__ u32 counts[kChooseThreads];
+    const int n = all.n, each = (n + kChooseThreads - 1) / kChooseThreads;
+    u32 mine = 0;
+    for (int i = static_cast<int>(threadIdx.x) * each; i < min((static_cast<int>(threadIdx.x) + 1) * each, n); ++i)
+      mine += all.at.key(i) == key;
+    counts[threadIdx.x] = mine;
     __syncthreads();
-#pragma unroll 8
-    for (int i = threadIdx.x; i < n; i += kChooseThreads)
-      if (at.key(i) >= key) list[atomicAdd(&count, 1u)] = {at.key(i), static_cast<u32>(i), at.weight(i)};
+    int part = 0;
+    for (; counts[part] < count; ++part) count -= counts[part];
     __syncthreads();
-    return {.at = {list},
-            .n = static_cast<int>(count),
-            .key = key,
-            .first_key = first_key,
-            .beyond = {},
-            .ties = ties,
-            .least = least};
+    for (int i = part * each;; ++i)
+      if (all.at.key(i) == key && --count == 0) return i;
   }
 };
 
 __global__ void __launch_bounds__(kChooseThreads) choose_kernel(SampleParams p, void* workspace) {
+  __shared__ u64 weight_through[kBins];
+  __shared__ u32 count_through[kBins];
+  __shared__ Candidate list[kListed];
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
   const ops::SampleRow wish = p.row[blockIdx.x];
@@ -429,21 +562,25 @@ __global__ void __launch_bounds__(kChooseThreads) choose_kernel(SampleParams p, 
   const Scan all = whole(p, parts, blockIdx.x);
   int id = all.nan != 0 || all.finite == 0 ? -1 : id_of(all.best);
   if (id >= 0 && wish.temperature != 0) {
-    const u32 first_key = static_cast<u32>(all.best >> 32), lowest = key_of(-INFINITY) + 1;
-    const u32 listed = parts.listed[blockIdx.x];
-    id = -1;
-    Candidate* const list = parts.candidates + static_cast<std::int64_t>(blockIdx.x) * kListed;
-    if (listed <= kListed) {
-      Chooser<Listed> chooser{.at = {list}, .n = static_cast<int>(listed), .key = lowest, .first_key = first_key};
-      const Sums there = chooser.all();
-      chooser.beyond = {all.weight - there.weight, all.count - there.count};
-      id = chooser.draw(wish, p.vocab, list);
-    }
+    const u32 first_key = static_cast<u32>(all.best >> 32);
+    const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * p.vocab;
+    const std::int64_t bins_at = static_cast<std::int64_t>(blockIdx.x) * kBins;
+    Bins bins{.logits = parts.logits + row,
+              .weights = parts.weights + row,
+              .vocab = p.vocab,
+              .most = number_of(first_key),
+              .bins_per_unit = bins_per_unit_of(wish),
+              .weight_through = weight_through,
+              .count_through = count_through,
+              .list = list};
+    bins.sum_up(parts.bin_weights + bins_at, parts.bin_counts + bins_at);
+    id = bins.draw(wish);
     if (id < 0) {
-      const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * p.vocab;
-      Chooser<WholeRow> chooser{
-          .at = {parts.logits + row, parts.weights + row}, .n = p.vocab, .key = lowest, .first_key = first_key};
-      id = chooser.draw(wish, p.vocab, list);
+      Bisection bisection{.all = {.at = {parts.logits + row, parts.weights + row},
+                                  .n = p.vocab,
+                                  .key = key_of(-INFINITY) + 1,
+                                  .first_key = first_key}};
+      id = bisection.draw(wish);
     }
   }
   if (threadIdx.x == 0) p.out[blockIdx.x] = id;
@@ -453,8 +590,7 @@ __global__ void __launch_bounds__(kChooseThreads) choose_kernel(SampleParams p, 
 
 std::int64_t sample_workspace(const SampleParams& p) {
   const std::int64_t rows = p.rows;
-  return rows * chunks_of(p.vocab) * static_cast<std::int64_t>(sizeof(Scan)) +
-         rows * kListed * static_cast<std::int64_t>(sizeof(Candidate)) + rows * p.vocab * 12 + rows * 4;
+  return rows * chunks_of(p.vocab) * static_cast<std::int64_t>(sizeof(Scan)) + rows * (p.vocab + kBins) * 12;
 }
 
 cudaError_t sample_rows(const SampleParams& p, void* workspace, cudaStream_t stream) {
