@@ -60,6 +60,13 @@ void add_device(CLI::App* app, DeviceOptions& device) {
   app->add_option("-t,--threads", device.threads, "threads of the CPU; default: one per core")->type_name("N");
   app->add_option("--isa", device.isa, "highest instruction set to use: avx512_bf16, avx512, avx2 or none")
       ->type_name("NAME");
+  app->add_option("--tune-variants", device.tune_variants,
+                  "choose the variants of products by their time on this device: auto (on a GPU), on or off")
+      ->capture_default_str()
+      ->type_name("WHEN");
+  app->add_flag("--retune", device.retune, "measure again which variants are fastest");
+  app->add_option("--variant-cache", device.variant_cache, "where that is kept; default: in the user's cache folder")
+      ->type_name("FILE");
 }
 
 const char* kForceHelp = "OP=VARIANT, e.g. attention=attention/cpu.standard; may be repeated";

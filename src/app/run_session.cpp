@@ -43,6 +43,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const RunOptions& o
       {"device", options.device.device},
       {"threads", std::to_string(options.device.threads)},
       {"isa", options.device.isa},
+      {"tune-variants", options.device.tune_variants},
       {"max-kld", fmt::format("{}", limits.max_kld)},
       {"max-ppl-loss", fmt::format("{}", limits.max_ppl_loss)},
       {"max-foreign-load", fmt::format("{}", limits.max_foreign_load)}};
@@ -83,6 +84,9 @@ Status adopt(const record::Run& interrupted, RunOptions& options) {
   const DeviceOptions none;
   if (options.device.device == none.device) options.device.device = text("device");
   if (options.device.isa.empty()) options.device.isa = text("isa");
+  if (const std::string when = text("tune-variants");
+      options.device.tune_variants == none.tune_variants && !when.empty())
+    options.device.tune_variants = when;
   if (const std::string threads = text("threads"); options.device.threads == 0)
     std::from_chars(threads.data(), threads.data() + threads.size(), options.device.threads);
   const auto take = [&](std::optional<double>& given, const char* name) {

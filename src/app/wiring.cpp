@@ -2,9 +2,11 @@
 
 #include <charconv>
 
+#include "base/sha256.h"
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/probes.h"
 #include "cpu/ref/ref.h"
+#include "telemetry/host.h"
 #ifdef REDLINE_CUDA
 #include "cuda/catalog.h"
 #include "cuda/host/cuda_device.h"
@@ -57,9 +59,44 @@ std::string cuda_line() { return kNotBuilt; }
 std::string cuda_reason() { return kNotBuilt; }
 #endif
 
+// What a measured time holds for.
+std::string identity_of(const Device& device) {
+  const record::Environment environment = telemetry::capture_environment();
+  return fmt::format("{}, driver {}, redline {} {} {}", device.info().name, environment.driver, environment.version,
+                     environment.commit, environment.build);
+}
+
+Status add_choices(OpenBackend& open, const DeviceOptions& options) {
+  if (options.tune_variants != "auto" && options.tune_variants != "on" && options.tune_variants != "off")
+    return Error{.kind = ErrorKind::usage,
+                 .what = "unknown way to choose variants",
+                 .field = "--tune-variants",
+                 .expected = "auto, on or off",
+                 .found = options.tune_variants};
+  const bool gpu = open.device->info().arch.family == Arch::Family::cuda;
+  if (options.tune_variants == "off" || (options.tune_variants == "auto" && !gpu)) return ok();
+  const std::string identity = identity_of(*open.device);
+  std::filesystem::path file = options.variant_cache;
+  if (const std::filesystem::path folder = telemetry::cache_folder(); file.empty() && !folder.empty())
+    file = folder / "redline" / fmt::format("variants-{}.tsv", Sha256().add(identity).hex().substr(0, 16));
+  open.choices = std::make_unique<ops::Choices>(file, identity, options.retune);
+  open.backend.choices = open.choices.get();
+  return ok();
+}
+
+Result<OpenBackend> open_device(const DeviceOptions& options);
+
 }  // namespace
 
 Result<OpenBackend> open_backend(const DeviceOptions& options) {
+  RL_ASSIGN(OpenBackend open, open_device(options));
+  RL_TRY(add_choices(open, options));
+  return open;
+}
+
+namespace {
+
+Result<OpenBackend> open_device(const DeviceOptions& options) {
   // "cuda" is the first card, "cuda:1" the second; "auto" is the first card if there is one that can be used.
   const std::string& device = options.device;
   if (device == "cuda" || device.starts_with("cuda:")) {
@@ -94,6 +131,8 @@ Result<OpenBackend> open_backend(const DeviceOptions& options) {
                .expected = "avx512_bf16, avx512, avx2 or none",
                .found = options.isa};
 }
+
+}  // namespace
 
 const ops::Oracle& oracle() {
   static const ops::Oracle instance{.check_attention = cpu::ref::check_attention};

@@ -15,15 +15,20 @@ struct DeviceOptions {
   std::string device = "auto";  // "auto" (the best there is), "cpu", "cuda" or "cuda:N"
   int threads = 0;              // of the CPU; 0: one per core
   std::string isa;              // highest instruction set to use; empty: all
+  // Whether variants of products are chosen by their time: "auto" (on a GPU), "on" or "off".
+  std::string tune_variants = "auto";
+  bool retune = false;        // measures again what an earlier run has kept
+  std::string variant_cache;  // the file it is kept in; empty: one in the user's cache folder
 };
 
 // A backend with the device it owns.
 struct OpenBackend {
   std::unique_ptr<Device> device;
+  std::unique_ptr<ops::Choices> choices;  // null: the order of the lists decides
   ops::Backend backend;
 };
 
-// Errors: usage for an unknown device, instruction set or more threads than a thousand.
+// Errors: usage for an unknown device, instruction set or way to choose, or more threads than a thousand.
 Result<OpenBackend> open_backend(const DeviceOptions& options);
 
 const ops::Oracle& oracle();

@@ -48,6 +48,7 @@ struct Binder::Step {
   const model::Forward& forward;
   const StepBucket& bucket;
   const StepMemory& memory;
+  VariantTuner* tuner;
   StepPlan plan;
 
   TensorRef value(int index) const {
@@ -127,8 +128,11 @@ struct Binder::Step {
     if (!valid) return at(site, op, std::move(valid).error());
     auto chosen = ops::choose(variants, args, binder.arch_, binder.forced(op));
     if (!chosen) return at(site, op, std::move(chosen).error());
-    const ops::Variant<Args>& variant = **chosen;
-    const Bytes workspace = variant.workspace(args);
+    return add(site, **chosen, args, (*chosen)->workspace(args), false);
+  }
+
+  template <class Args>
+  Status add(const Site& site, const ops::Variant<Args>& variant, const Args& args, Bytes workspace, bool measured) {
     if (workspace > memory.workspace_bytes)
       return Error{.kind = ErrorKind::internal,
                    .what = fmt::format("{} of site {} needs more workspace than was planned", variant.name, site.name),
@@ -138,7 +142,8 @@ struct Binder::Step {
                         .layer = site.layer,
                         .op = BoundVariant<Args>{.variant = &variant, .args = args},
                         .workspace_bytes = workspace,
-                        .workspace = memory.workspace});
+                        .workspace = memory.workspace,
+                        .measured = measured});
     return ok();
   }
 
@@ -147,7 +152,39 @@ struct Binder::Step {
     return error;
   }
 
-  Status linear(const Site& site) { return emit(site, "linear", binder.catalog_.linear, product(site)); }
+  Status linear(const Site& site) {
+    const ops::LinearArgs args = product(site);
+    if (!binder.tuned_ || !binder.forced("linear").empty()) return emit(site, "linear", binder.catalog_.linear, args);
+    Status valid = validate(args);
+    if (!valid) return at(site, "linear", std::move(valid).error());
+    const auto candidates = ops::candidates(binder.catalog_.linear, args, binder.arch_);
+    if (candidates.empty()) return emit(site, "linear", binder.catalog_.linear, args);
+    Bytes workspace;
+    for (const auto* const variant : candidates) workspace = std::max(workspace, variant->workspace(args));
+    if (tuner == nullptr || workspace > memory.workspace_bytes)
+      return add(site, *candidates.front(), args, workspace, false);
+    RL_ASSIGN(const auto* const variant, tuner->choose(candidates, alike(site, args), memory.workspace));
+    return add(site, *variant, args, workspace, candidates.size() > 1);
+  }
+
+  // The site's product with its own weights and those of other layers, until they are more than a cache holds.
+  std::vector<ops::LinearArgs> alike(const Site& site, const ops::LinearArgs& args) const {
+    constexpr std::int64_t kBytes = 256 << 20;
+    constexpr std::size_t kMost = 32;
+    std::vector<ops::LinearArgs> calls{args};
+    const std::int64_t each = args.weight.rows * args.weight.cols * size_of(quant::element_type(args.weight.format));
+    for (const Site& other : forward.sites) {
+      if (std::ssize(calls) * each >= kBytes || calls.size() == kMost) break;
+      const quant::PackedWeight& w = other.weight;
+      if (other.kind != site.kind || other.layer == site.layer || w.rows != args.weight.rows ||
+          w.cols != args.weight.cols || w.format != args.weight.format)
+        continue;
+      calls.push_back(args);
+      calls.back().weight = w;
+      if (args.bias) calls.back().bias = other.bias;
+    }
+    return calls;
+  }
 
   Status norm_in(const Site& site) {
     const TensorRef rows = site.head_rows ? tensor(memory.inputs.head_rows, {bucket.head_rows}) : TensorRef();
@@ -238,9 +275,15 @@ struct Binder::Step {
   }
 };
 
-Result<StepPlan> Binder::bind(const model::Forward& forward, const StepBucket& bucket, const StepMemory& memory) const {
+Result<StepPlan> Binder::bind(const model::Forward& forward, const StepBucket& bucket, const StepMemory& memory,
+                              VariantTuner* tuner) const {
   RL_CHECK(bucket.tokens > 0 && bucket.tokens <= limits_.tokens && bucket.seqs > 0 && bucket.seqs <= limits_.seqs);
-  Step step{.binder = *this, .forward = forward, .bucket = bucket, .memory = memory, .plan = {.bucket = bucket}};
+  Step step{.binder = *this,
+            .forward = forward,
+            .bucket = bucket,
+            .memory = memory,
+            .tuner = tuner,
+            .plan = {.bucket = bucket}};
   for (const Site& site : forward.sites) RL_TRY(step.bind(site));
   return std::move(step.plan);
 }

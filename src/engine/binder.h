@@ -8,6 +8,7 @@
 
 #include "engine/step_inputs.h"
 #include "engine/step_plan.h"
+#include "engine/variant_tuner.h"
 #include "model/forward/forward.h"
 #include "ops/catalog.h"
 
@@ -33,9 +34,14 @@ class Binder {
   static Result<Binder> make(const ops::Catalog& catalog, const Arch& arch, DType activation, const StepLimits& limits,
                              std::map<std::string, std::string> force);
 
-  // Errors: usage for an unknown forced variant; unsupported where no variant (or not the forced one) can; internal if
-  // an op needs more workspace than was planned.
-  Result<StepPlan> bind(const model::Forward& forward, const StepBucket& bucket, const StepMemory& memory) const;
+  // Products that no variant is forced for leave room for any that a tuner could choose.
+  void expect_tuner() { tuned_ = true; }
+
+  // tuner: times the variants of products whose shape is new to it; what lies in values is lost then. Null: the order
+  // of the lists decides. Errors: usage for an unknown forced variant; unsupported where no variant (or not the forced
+  // one) can; internal if an op needs more workspace than was planned; the device's.
+  Result<StepPlan> bind(const model::Forward& forward, const StepBucket& bucket, const StepMemory& memory,
+                        VariantTuner* tuner = nullptr) const;
 
  private:
   struct Step;  // one bind in progress
@@ -47,6 +53,7 @@ class Binder {
   DType activation_ = DType::bf16;
   StepLimits limits_;
   std::map<std::string, std::string> force_;
+  bool tuned_ = false;
 };
 
 }  // namespace rl::engine

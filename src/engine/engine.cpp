@@ -68,6 +68,8 @@ struct Engine::Impl {
   Setup setup;
   Binder binder;
   std::unique_ptr<Stream> stream;
+  ops::Choices* choices = nullptr;
+  std::optional<VariantTuner> tuner;  // where there are choices
 
   std::shared_ptr<const model::ModelWeights> weights;
   Buffer rope, activations, workspace, drawn, logits, kv;
@@ -114,6 +116,7 @@ Status Engine::Impl::allocate(Device& device, MemoryResource& resource) {
   capture = setup.options.graphs && device.can_capture();
   const auto take = [&](const char* line) { return Buffer::make(resource, setup.plan.of(line)); };
   RL_ASSIGN(stream, device.make_stream());
+  if (choices != nullptr) tuner.emplace(device, *stream, *choices);
   RL_ASSIGN(activations, take("activations"));
   RL_ASSIGN(workspace, take("workspace"));
   RL_ASSIGN(drawn, take("step outputs"));
@@ -180,7 +183,9 @@ StepBucket Engine::Impl::bucket_for(const StepBucket& step) const {
 Result<StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
   const StepBucket bucket = bucket_for(step);
   if (StepPlan* plan = plans.find(bucket)) return plan;
-  RL_ASSIGN(StepPlan plan, binder.bind(forward, bucket, memory));
+  RL_ASSIGN(StepPlan plan, binder.bind(forward, bucket, memory, tuner ? &*tuner : nullptr));
+  if (choices != nullptr)
+    if (const Status saved = choices->save(); !saved) log::warning("{}", saved.error().message());
   for (std::string& line : plan.path()) path.insert(std::move(line));
   batch_invariant = batch_invariant && plan.batch_invariant();
   return plans.insert(std::move(plan));
@@ -208,6 +213,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::make(const model::ModelConfi
   RL_ASSIGN(Binder binder,
             Binder::make(backend.catalog, backend.device->info().arch, activation_type(complete.precision),
                          step_limits(complete, config), complete.force));
+  if (backend.choices != nullptr) binder.expect_tuner();
   RL_ASSIGN(Setup setup, plan_setup(config, backend, binder, complete, weights_are_there));
   if (const Bytes memory_there = backend.device->info().memory; setup.plan.total() > memory_there)
     return Error{.kind = ErrorKind::out_of_memory,
@@ -216,7 +222,9 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::make(const model::ModelConfi
                  .expected = fmt::format("at most {}", format_binary_bytes(memory_there)),
                  .found = format_binary_bytes(setup.plan.total()),
                  .hint = "use a smaller context, fewer sequences, less KV memory, or bf16"};
-  return std::make_unique<Impl>(config, std::move(setup), std::move(binder));
+  auto impl = std::make_unique<Impl>(config, std::move(setup), std::move(binder));
+  impl->choices = backend.choices;
+  return impl;
 }
 
 Error Engine::Impl::explained(Error error) const {

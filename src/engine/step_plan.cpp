@@ -113,7 +113,8 @@ Bytes StepPlan::workspace() const {
 
 std::vector<std::string> StepPlan::path() const {
   std::set<std::string> lines;
-  for (const BoundOp& op : ops) lines.insert(std::string(op.site) + ": " + op.variant_name());
+  for (const BoundOp& op : ops)
+    lines.insert(fmt::format("{}: {}{}", op.site, op.variant_name(), op.measured ? " (measured)" : ""));
   return {lines.begin(), lines.end()};
 }
 

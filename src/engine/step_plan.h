@@ -56,6 +56,7 @@ struct BoundOp {
       op;
   Bytes workspace_bytes;
   void* workspace = nullptr;
+  bool measured = false;  // the variant was chosen by its time
 
   const char* variant_name() const;
   const ops::Facts& facts() const;
@@ -77,7 +78,7 @@ struct StepPlan {
   // the device's.
   Status capture(Stream& stream);
   Bytes workspace() const;                // the most an op needs
-  std::vector<std::string> path() const;  // "site: variant", each once, sorted
+  std::vector<std::string> path() const;  // "site: variant", each once, sorted; "(measured)" behind those chosen so
   bool batch_invariant() const;           // every op's variant is
   bool emulated() const;                  // any op is
 };

@@ -5,6 +5,7 @@
 
 #include "device/probe.h"
 #include "ops/attention.h"
+#include "ops/choices.h"
 #include "ops/embed.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
@@ -32,6 +33,7 @@ struct Backend {
   Device* device = nullptr;
   Catalog catalog;
   std::span<const Probe> probes;  // its ceilings: docs/measuring.md
+  Choices* choices = nullptr;     // null: the order of the lists decides, never a measurement
 };
 
 }  // namespace rl::ops

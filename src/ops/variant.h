@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/units.h"
@@ -52,6 +54,17 @@ Result<const Variant<Args>*> choose(std::span<const Variant<Args>> variants, con
   if (!forced.empty() && reasons.empty())
     return Error{.kind = ErrorKind::usage, .what = "no variant named '" + std::string(forced) + "'", .expected = names};
   return Error{.kind = ErrorKind::unsupported, .what = "no variant can compute this", .found = reasons};
+}
+
+// Those that a measurement may choose from: all that support the args, but the naive one at the list's end only where
+// there is no other. Empty if choose() has an error to tell.
+template <class Args>
+std::vector<const Variant<Args>*> candidates(std::span<const Variant<Args>> variants, const Args& args,
+                                             const Arch& arch) {
+  std::vector<const Variant<Args>*> found;
+  for (const Variant<Args>& variant : variants)
+    if (variant.supports(args, arch) && (found.empty() || &variant != &variants.back())) found.push_back(&variant);
+  return found;
 }
 
 }  // namespace rl::ops

@@ -164,6 +164,18 @@ record::Environment read_environment(const fs::path& root, const std::vector<int
 
 record::Environment capture_environment() { return read_environment("/", allowed_cpus()); }
 
+// XDG Base Directory Specification, version 0.8: paths that are not absolute count for nothing.
+fs::path cache_folder() {
+  const auto absolute = [](const char* name) {
+    const char* const value = std::getenv(name);
+    const fs::path path = value != nullptr ? value : "";
+    return path.is_absolute() ? path : fs::path();
+  };
+  if (fs::path folder = absolute("XDG_CACHE_HOME"); !folder.empty()) return folder;
+  const fs::path home = absolute("HOME");
+  return home.empty() ? home : home / ".cache";
+}
+
 std::vector<int> allowed_cpus() {
   // A machine can have more processors than a cpu_set_t holds: the call says so, and is repeated with more room.
   for (int room = CPU_SETSIZE; room <= 1 << 20; room *= 2) {

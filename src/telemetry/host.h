@@ -16,6 +16,9 @@ record::Environment capture_environment();
 // The same from the files of a system whose root folder is `root`, for the processors `cpus`: tests use a recorded one.
 record::Environment read_environment(const std::filesystem::path& root, const std::vector<int>& cpus);
 
+// Where a program of this user keeps what it can make again: XDG_CACHE_HOME, else ~/.cache; empty if there is neither.
+std::filesystem::path cache_folder();
+
 // Processors this process may run on.
 std::vector<int> allowed_cpus();
 
