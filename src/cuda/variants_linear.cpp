@@ -5,6 +5,7 @@
 #include "cuda/host/cublaslt.h"
 #include "cuda/host/cuda_device.h"
 #include "cuda/host/error.h"
+#include "cuda/kernels/linear/finish.h"
 #include "cuda/kernels/linear/linear.h"
 #include "cuda/variants.h"
 #include "ops/codes.h"
@@ -132,17 +133,19 @@ Gemm gemm_of(const LinearArgs& args) {
           .out_stride = args.weight.rows,
           .accumulate = args.accumulate};
 }
+template <int kProposal>
 Status supports_cublaslt(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
   RL_TRY(need(is_16_bit(weight_type(args)) && args.x.dtype == weight_type(args), "16-bit numbers of one type"));
   RL_TRY(need(args.out.dtype == args.x.dtype || args.out.dtype == DType::f32, "out has the type of x, or f32"));
   RL_TRY(need(!args.bias, "has no bias in f32"));
-  return can_multiply(gemm_of(args));
+  return can_multiply(gemm_of(args), kProposal);
 }
 Bytes cublaslt_workspace(const LinearArgs&) { return kGemmWorkspace; }
+template <int kProposal>
 Status launch_cublaslt(const LinearArgs& args, void* workspace, Stream& stream) {
-  return multiply(gemm_of(args), workspace, handle_of(stream));
+  return multiply(gemm_of(args), workspace, handle_of(stream), kProposal);
 }
 
 // e4m3 with a scale per token and row, which the library has for 9.0 alone.
@@ -154,6 +157,7 @@ Gemm fp8_gemm_of(const LinearArgs& args, const LinearParams& params) {
   gemm.w_scale = params.w_scale;
   return gemm;
 }
+template <int kProposal>
 Status supports_cublaslt_fp8(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
@@ -164,13 +168,71 @@ Status supports_cublaslt_fp8(const LinearArgs& args, const Arch& arch) {
   LinearParams params = plain_params(args);
   params.x_scale = params.w_scale;  // for the shape's sake
   params.x_stride = params.cols;
-  return can_multiply(fp8_gemm_of(args, params));
+  return can_multiply(fp8_gemm_of(args, params), kProposal);
 }
 Bytes cublaslt_fp8_workspace(const LinearArgs& args) { return kGemmWorkspace + quantized_bytes(args); }
+template <int kProposal>
 Status launch_cublaslt_fp8(const LinearArgs& args, void* workspace, Stream& stream) {
   void* const quantized = static_cast<std::byte*>(workspace) + kGemmWorkspace.count;
   RL_ASSIGN(const LinearParams params, prepare(args, quantized, stream));
-  return multiply(fp8_gemm_of(args, params), workspace, handle_of(stream));
+  return multiply(fp8_gemm_of(args, params), workspace, handle_of(stream), kProposal);
+}
+
+// Sums of 8-bit codes by the library, as many tokens at a time as stay in a cache of tens of MB; scales, bias and
+// rounding by our own kernel. Of int8 they are exact, whatever the batch.
+constexpr std::int64_t kSumsBytes = 32 << 20, kLeastSumTokens = 128;
+
+std::int64_t sum_tokens(const LinearArgs& args) {
+  const std::int64_t fit = kSumsBytes / (args.weight.rows * 4) / kLeastSumTokens * kLeastSumTokens;
+  return std::min(args.x.shape[0], std::max(fit, kLeastSumTokens));
+}
+Bytes sums_bytes(const LinearArgs& args) { return {round_up(sum_tokens(args) * args.weight.rows * 4, kAlignment)}; }
+Gemm sums_of(const LinearArgs& args, const LinearParams& params, std::int64_t first, std::int64_t tokens, void* sums) {
+  Gemm gemm = gemm_of(args);
+  gemm.x = static_cast<const std::byte*>(params.x) + first * params.x_stride;
+  gemm.x_stride = params.x_stride;
+  gemm.tokens = tokens;
+  gemm.out = sums;
+  gemm.out_type = gemm.type == DType::i8 ? DType::i32 : DType::f32;
+  gemm.accumulate = false;
+  return gemm;
+}
+// The last part of the tokens can be a shape of its own.
+Status supports_sums(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(supports_vectors(args));
+  RL_TRY(need(args.weight.rows % 16 == 0, "rows are a multiple of 16"));
+  LinearParams params = plain_params(args);
+  if (quantizes(args)) params.x_stride = params.cols;
+  const std::int64_t part = sum_tokens(args), rest = args.x.shape[0] % part;
+  RL_TRY(can_multiply(sums_of(args, params, 0, part, nullptr)));
+  return rest == 0 ? ok() : can_multiply(sums_of(args, params, 0, rest, nullptr));
+}
+Bytes sums_workspace(const LinearArgs& args) { return kGemmWorkspace + sums_bytes(args) + quantized_bytes(args); }
+Status launch_sums(const LinearArgs& args, void* workspace, Stream& stream) {
+  auto* const sums = static_cast<std::byte*>(workspace) + kGemmWorkspace.count;
+  RL_ASSIGN(const LinearParams params, prepare(args, sums + sums_bytes(args).count, stream));
+  const std::int64_t part = sum_tokens(args);
+  for (std::int64_t first = 0; first < args.x.shape[0]; first += part) {
+    const std::int64_t tokens = std::min(part, args.x.shape[0] - first);
+    RL_TRY(multiply(sums_of(args, params, first, tokens, sums), workspace, handle_of(stream)));
+    LinearParams these = params;
+    these.x_scale += first;
+    these.out = static_cast<std::byte*>(params.out) + first * args.weight.rows * size_of(args.out.dtype);
+    these.tokens = static_cast<int>(tokens);
+    RL_TRY(check(finish_sums(these, sums, params.weight_type == DType::i8, handle_of(stream)), "finish_sums"));
+  }
+  return ok();
+}
+Status supports_cublaslt_int8(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(need(args.weight.format == quant::Format::int8, "int8 weights and inputs"));
+  return supports_sums(args, arch);
+}
+// The library has scales per tensor wherever it has e4m3, those per token and row not.
+Status supports_cublaslt_fp8_sums(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(need(input_type(args) == DType::f8_e4m3 && !blocked(args), "e4m3 with scales per token and row"));
+  RL_TRY(need(arch.version >= 89, "needs compute capability 8.9"));
+  return supports_sums(args, arch);
 }
 
 // Weight-only codes are widened into the workspace; their scales are the product's.
@@ -207,11 +269,30 @@ Status launch_simple(const LinearArgs& args, void* workspace, Stream& stream) {
   return check(linear_simple(params, handle_of(stream)), "linear_simple");
 }
 
+template <int kProposal>
+constexpr ops::Variant<LinearArgs> cublaslt(const char* name) {
+  return {name, kLibrary, supports_cublaslt<kProposal>, cublaslt_workspace, launch_cublaslt<kProposal>};
+}
+template <int kProposal>
+constexpr ops::Variant<LinearArgs> cublaslt_fp8(const char* name) {
+  return {name, kLibraryFp8, supports_cublaslt_fp8<kProposal>, cublaslt_fp8_workspace, launch_cublaslt_fp8<kProposal>};
+}
+
+// The library's other proposals are for a measurement to choose: its first one comes before them wherever there is any.
+static_assert(kGemmProposals == 4);
 constexpr ops::Variant<LinearArgs> kVariants[] = {
     {"linear/cuda.skinny", kOwn, supports_skinny, quantized_bytes, launch_skinny},
-    {"linear/cuda.cublaslt", kLibrary, supports_cublaslt, cublaslt_workspace, launch_cublaslt},
-    {"linear/cuda.cublaslt_fp8", kLibraryFp8, supports_cublaslt_fp8, cublaslt_fp8_workspace, launch_cublaslt_fp8},
+    cublaslt<0>("linear/cuda.cublaslt"),
+    cublaslt_fp8<0>("linear/cuda.cublaslt_fp8"),
+    {"linear/cuda.cublaslt_fp8_sums", kLibraryFp8, supports_cublaslt_fp8_sums, sums_workspace, launch_sums},
+    {"linear/cuda.cublaslt_int8", kOwn, supports_cublaslt_int8, sums_workspace, launch_sums},
     {"linear/cuda.tiled", kOwn, supports_tiled, tiled_workspace, launch_tiled},
+    cublaslt<1>("linear/cuda.cublaslt_second"),
+    cublaslt<2>("linear/cuda.cublaslt_third"),
+    cublaslt<3>("linear/cuda.cublaslt_fourth"),
+    cublaslt_fp8<1>("linear/cuda.cublaslt_fp8_second"),
+    cublaslt_fp8<2>("linear/cuda.cublaslt_fp8_third"),
+    cublaslt_fp8<3>("linear/cuda.cublaslt_fp8_fourth"),
     {"linear/cuda.simple", kOwn, supports_rows, quantized_bytes, launch_simple},
 };
 

@@ -85,6 +85,7 @@ inline constexpr LinearCase kLinearCases[] = {
     {"llama-3.2-1b.head", kLong, 1, kLlama1b.vocab, kLlama1b.hidden, false, false, 0, 0, 400},
     {"llama-3-8b.qkv", kLong, 128, kLlama8b.qkv_rows(), kLlama8b.hidden, false, false, 0, 4, 200},
     {"llama-3-8b.gate_up", kLong, 1, 2 * kLlama8b.ffn, kLlama8b.hidden, false, false, 0, 0, 200},
+    {"llama-3-8b.gate_up.prefill", kLong, 300, 2 * kLlama8b.ffn, kLlama8b.hidden, false, false, 0, 4, 50},
     {"llama-3-8b.down", kLong, 512, kLlama8b.hidden, kLlama8b.ffn, false, true, 0, 4, 100},
 };
 

@@ -102,6 +102,69 @@ INSTANTIATE_TEST_SUITE_P(All, CudaFormats,
                            return name;
                          });
 
+// Codes that norms and SiLU write are those that the products would have made of the numbers: the same logits, to the
+// bit, in steps of many tokens and of one.
+TEST_F(CudaEngine, CodesWrittenByNormAndSiluChangeNoBit) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  std::vector<TokenId> ids = golden.ids("ppl.input_ids");
+  ids.resize(96);
+  for (const char* name : {"int8", "fp8", "fp8-tensor", "fp8-block"}) {
+    ASSERT_VALUE(const NumberFormat format, format_from(name));
+    for (const std::int64_t step_tokens : {96, 1}) {
+      std::vector<float> logits[2];
+      for (const bool codes : {false, true}) {
+        EngineOptions options{.precision = format.precision,
+                              .weights = format.weights,
+                              .max_context = 128,
+                              .max_seqs = 1,
+                              .step_tokens = step_tokens};
+        if (!codes) options.force = {{"rms_norm", "rms_norm/cuda.rows"}, {"silu_mul", "silu_mul/cuda.rows"}};
+        ASSERT_VALUE(const auto engine, make_engine("demo", backend, options, card.device->memory()));
+        ASSERT_OK(engine->score(ids, [&](std::int64_t, const TensorRef& part) -> Status {
+          logits[codes].insert(logits[codes].end(), part.as<const float>(), part.as<const float>() + part.elements());
+          return ok();
+        }));
+        const std::vector<std::string> path = engine->path();
+        for (const char* line : {"attention_norm: rms_norm/cuda.rows_codes", "gate_up: silu_mul/cuda.rows_codes"})
+          EXPECT_EQ(std::find(path.begin(), path.end(), line) != path.end(), codes) << name << ": " << line;
+      }
+      EXPECT_EQ(logits[0], logits[1]) << name << " in steps of " << step_tokens;
+    }
+  }
+}
+
+// Products chosen by their time: any choice is a right one, and the second engine finds what the first has measured.
+TEST_F(CudaEngine, ProductsAreChosenByTheirTimeOnceForAShape) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  ops::Choices choices({}, "this card");
+  backend.choices = &choices;
+  for (const char* name : {"bf16", "fp8", "int8"}) {
+    ASSERT_VALUE(const NumberFormat format, format_from(name));
+    std::vector<std::string> paths[2];
+    std::vector<float> logits[2];
+    for (const bool again : {false, true}) {
+      ASSERT_VALUE(
+          const auto engine,
+          make_engine("demo", backend, {.precision = format.precision, .weights = format.weights, .max_context = 256},
+                      card.device->memory()));
+      ASSERT_OK(engine->score(golden.ids("len64.input_ids"), [&](std::int64_t, const TensorRef& part) -> Status {
+        logits[again].insert(logits[again].end(), part.as<const float>(), part.as<const float>() + part.elements());
+        return ok();
+      }));
+      paths[again] = engine->path();
+    }
+    EXPECT_EQ(paths[0], paths[1]) << name;
+    EXPECT_EQ(logits[0], logits[1]) << name;
+    EXPECT_TRUE(std::any_of(paths[0].begin(), paths[0].end(), [](const std::string& line) {
+      return line.ends_with("(measured)");
+    })) << name;
+    const std::vector<float> expected = golden.floats("len64.logits");
+    ASSERT_EQ(logits[0].size(), expected.size());
+    if (std::string_view(name) == "bf16")
+      for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(logits[0][i], expected[i], 0.5) << i;
+  }
+}
+
 std::vector<Request> sixteen(const Golden& golden) {
   std::vector<Request> requests;
   const std::vector<TokenId> prompt = golden.ids("prompt0.input_ids");

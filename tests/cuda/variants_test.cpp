@@ -50,6 +50,11 @@ TEST_P(CudaVariants, Sample) { check_variants(catalog().sample, GetParam(), "");
 TEST_P(CudaVariants, LinearSkinny) { check_variants(catalog().linear, GetParam(), ".skinny"); }
 TEST_P(CudaVariants, LinearCublaslt) { check_variants(catalog().linear, GetParam(), ".cublaslt"); }
 TEST_P(CudaVariants, LinearCublasltFp8) { check_variants(catalog().linear, GetParam(), ".cublaslt_fp8"); }
+TEST_P(CudaVariants, LinearCublasltOtherProposals) {
+  for (const char* name : {"_second", "_third", "_fourth"}) check_variants(catalog().linear, GetParam(), name);
+}
+TEST_P(CudaVariants, LinearCublasltFp8Sums) { check_variants(catalog().linear, GetParam(), ".cublaslt_fp8_sums"); }
+TEST_P(CudaVariants, LinearCublasltInt8) { check_variants(catalog().linear, GetParam(), ".cublaslt_int8"); }
 TEST_P(CudaVariants, LinearTiled) { check_variants(catalog().linear, GetParam(), ".tiled"); }
 TEST_P(CudaVariants, LinearSimple) { check_variants(catalog().linear, GetParam(), ".simple"); }
 TEST_P(CudaVariants, AttentionDecode) { check_variants(catalog().attention, GetParam(), ".decode"); }

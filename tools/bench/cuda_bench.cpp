@@ -13,6 +13,7 @@
 #include "cuda/kernels/probe/probe.h"
 #include "num/random.h"
 #include "ops/case.h"
+#include "ops/codes.h"
 #include "tensor/buffer.h"
 
 namespace rl::cuda {
@@ -231,23 +232,41 @@ Status attention(Bench& bench) {
 Status small(Bench& bench) {
   std::printf("\nsmall ops at Llama-3-8B's shape\n");
   constexpr ops::ModelShape m = ops::kLlama8b;
-  for (const std::int64_t tokens : {1, 512}) {
+  for (const std::int64_t tokens : {1, 16, 64, 512, 2048}) {
     RL_ASSIGN(const Buffer x, bench.random(tokens * m.hidden * 4));
     RL_ASSIGN(const Buffer w, bench.random(m.hidden * 4));
     RL_ASSIGN(const Buffer gate_up, bench.random(tokens * m.ffn * 4));
+    RL_ASSIGN(const Buffer scales, bench.random(tokens * 128 * 4));
     RL_ASSIGN(const Buffer out, bench.random(tokens * m.ffn * 4));
     const ops::RmsNormArgs norm{.x = tensor(x.data(), DType::f32, {tokens, m.hidden}),
                                 .weight = tensor(w.data(), DType::f32, {m.hidden}),
                                 .out = tensor(out.data(), DType::bf16, {tokens, m.hidden})};
     const ops::SiluMulArgs silu{.gate_up = tensor(gate_up.data(), DType::bf16, {tokens, 2 * m.ffn}),
                                 .out = tensor(out.data(), DType::bf16, {tokens, m.ffn})};
-    RL_ASSIGN(const double t_norm,
-              bench.time(40, [&](int) { return catalog().rms_norm[0].launch(norm, nullptr, *bench.stream); }));
-    RL_ASSIGN(const double t_silu,
-              bench.time(40, [&](int) { return catalog().silu_mul[0].launch(silu, nullptr, *bench.stream); }));
+    const Arch& arch = bench.device->info().arch;
+    const auto seconds = [&](auto variants, const auto& args) -> Result<double> {
+      RL_ASSIGN(const auto* const variant, ops::choose(variants, args, arch));
+      return bench.time(40, [&](int) { return variant->launch(args, nullptr, *bench.stream); });
+    };
+    RL_ASSIGN(const double t_norm, seconds(catalog().rms_norm, norm));
+    RL_ASSIGN(const double t_silu, seconds(catalog().silu_mul, silu));
     std::printf("tokens %4ld: rms_norm %.2f us, silu_mul %.2f us\n", tokens, t_norm * 1e6, t_silu * 1e6);
+    // As codes, in one kernel.
+    for (const quant::Format format : {quant::Format::int8, quant::Format::fp8, quant::Format::fp8_block}) {
+      const DType type = quant::element_type(format);
+      ops::RmsNormArgs norm_codes = norm;
+      norm_codes.out = tensor(out.data(), type, {tokens, m.hidden});
+      norm_codes.scales = tensor(scales.as<float>(), {tokens, ops::scale_groups(format, m.hidden)});
+      ops::SiluMulArgs silu_codes = silu;
+      silu_codes.out = tensor(out.data(), type, {tokens, m.ffn});
+      silu_codes.scales = tensor(scales.as<float>(), {tokens, ops::scale_groups(format, m.ffn)});
+      RL_ASSIGN(const double norm_seconds, seconds(catalog().rms_norm, norm_codes));
+      RL_ASSIGN(const double silu_seconds, seconds(catalog().silu_mul, silu_codes));
+      std::printf("tokens %4ld: %s codes of rms_norm %.2f us, of silu_mul %.2f us\n", tokens, name_of(format),
+                  norm_seconds * 1e6, silu_seconds * 1e6);
+    }
   }
-  for (const std::int64_t rows : {1, 16}) {
+  for (const std::int64_t rows : {1, 16, 64}) {
     // As a model's: a normal distribution, of deviation 3.
     std::vector<float> normal(static_cast<std::size_t>(rows * m.vocab));
     for (std::size_t i = 0; i < normal.size(); i += 4) {
@@ -258,10 +277,18 @@ Status small(Bench& bench) {
     RL_TRY(bench.stream->copy_to_device(logits.data(), normal.data(), logits.size()));
     RL_TRY(bench.stream->synchronize());
     RL_ASSIGN(const Buffer out, bench.random(rows * 4));
-    for (const bool draw : {false, true}) {
-      std::vector<ops::SampleRow> wishes(static_cast<std::size_t>(rows));
-      for (auto& wish : wishes)
-        if (draw) wish.temperature = 0.8f, wish.top_k = 40, wish.top_p = 0.95f;
+    struct Wish {
+      const char* name;
+      ops::SampleRow row;
+    };
+    const Wish kinds[] = {
+        {"greedy", {}},
+        {"temperature 0.8, top-k 40, top-p 0.95", {.temperature = 0.8f, .top_k = 40, .top_p = 0.95f}},
+        {"temperature 0.8, top-p 0.95", {.temperature = 0.8f, .top_p = 0.95f}},
+        {"temperature 1.5, top-p 0.9, min-p 0.05", {.temperature = 1.5f, .top_p = 0.9f, .min_p = 0.05f}},
+        {"temperature 1", {.temperature = 1}}};
+    for (const Wish& kind : kinds) {
+      const std::vector<ops::SampleRow> wishes(static_cast<std::size_t>(rows), kind.row);
       RL_ASSIGN(const Buffer row,
                 Buffer::make(bench.device->memory(), {std::ssize(wishes) * std::int64_t{sizeof(ops::SampleRow)}}));
       RL_TRY(bench.stream->copy_to_device(row.data(), wishes.data(), row.size()));
@@ -272,7 +299,7 @@ Status small(Bench& bench) {
       RL_ASSIGN(const Buffer workspace, Buffer::make(bench.device->memory(), catalog().sample[0].workspace(args)));
       RL_ASSIGN(const double seconds,
                 bench.time(10, [&](int) { return catalog().sample[0].launch(args, workspace.data(), *bench.stream); }));
-      std::printf("sample %ld rows, %s: %.2f us\n", rows, draw ? "top-k 40, top-p 0.95" : "greedy", seconds * 1e6);
+      std::printf("sample %ld rows, %s: %.2f us\n", rows, kind.name, seconds * 1e6);
     }
   }
   return ok();
