@@ -77,6 +77,11 @@ void add_format(CLI::App* app, std::string& format) {
       ->capture_default_str();
 }
 
+void add_kv_cache(CLI::App* app, std::string& type) {
+  app->add_option("--kv-cache-dtype", type, "of keys and values: auto (as the activations) or fp8 (e4m3)")
+      ->capture_default_str();
+}
+
 void add_limits(CLI::App* app, RunOptions& options) {
   const lab::Limits own;
   app->add_option("--max-kld", options.max_kld,
@@ -168,6 +173,7 @@ Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
   app->add_option("-b,--batch", options.batch, "sequences decoded together")->delimiter(',')->capture_default_str();
   app->add_option("-r,--repetitions", options.repetitions, "samples of each row")->capture_default_str();
   add_format(app, options.format);
+  add_kv_cache(app, options.kv_cache);
   app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT")->expected(1)->take_all();
   app->add_option("-o,--output", options.output, "md, csv, json or jsonl")->capture_default_str();
   app->add_option("--seed", options.seed, "of the random prompts")->capture_default_str();
@@ -197,6 +203,7 @@ Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& devic
   app->add_flag("--ignore-eos", options.ignore_eos, "do not stop at the model's end token");
   app->add_option("-c,--ctx", options.ctx, "tokens of context; 0: what prompt and answer need")->capture_default_str();
   add_format(app, options.format);
+  add_kv_cache(app, options.kv_cache);
   app->add_option_function<std::vector<std::string>>(
          "--force",
          [&](const std::vector<std::string>& items) {
@@ -247,6 +254,7 @@ Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   add_format(app, options.format);
+  add_kv_cache(app, options.kv_cache);
   app->add_option("--formats", options.formats, "compare these with the baseline: --formats fp32,int8")
       ->delimiter(',')
       ->type_name("NAMES");
@@ -342,6 +350,7 @@ Verb add_doctor(CLI::App& root, DoctorOptions& options, FitOptions& fit) {
   };
   of_fit("-m,--model", fit.model, "MODEL", kModelHelp);
   of_fit("--format", fit.formats, "LIST", "bf16,int8; default: all")->delimiter(',');
+  of_fit("--kv-cache-dtype", fit.kv_cache, "TYPE", "of keys and values: auto (as the activations) or fp8 (e4m3)");
   of_fit("--vram,--memory", fit.memory, "SIZE", "memory to fit: 32GiB, 24GB; default: what is available here");
   of_fit("--context", fit.contexts, "LIST", "tokens of a sequence: 4096,32768; default: up to the model's")
       ->delimiter(',');

@@ -42,6 +42,11 @@ measure::Plan plan_of(const BenchOptions& options) {
           .seed = options.seed};
 }
 
+// "bf16", or "bf16 + fp8 KV".
+std::string type_of(const BenchOptions& options) {
+  return options.kv_cache == "auto" ? options.format : options.format + " + " + options.kv_cache + " KV";
+}
+
 void print_md(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options,
               std::FILE* out) {
   fmt::print(out, "| model | params | type | test | tok/s | 95% interval | reached | ceiling share |\n");
@@ -50,7 +55,7 @@ void print_md(const std::vector<BenchRow>& rows, const model::ModelSource& sourc
     const bool prefill = row.n_prompt > 0;
     fmt::print(
         out, "| {} | {} M | {} | {} | {} | {} | {} | {} |\n", source.name,
-        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), options.format, row.test,
+        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), type_of(options), row.test,
         format_significant(row.rate.value, 4),
         row.rate.ci95 ? fmt::format("{} to {}", format_significant(row.rate.ci95->low, 4),
                                     format_significant(row.rate.ci95->high, 4))
@@ -71,15 +76,15 @@ std::string json_row(const BenchRow& row, const model::ModelSource& source, cons
   }
   return fmt::format(
       "{{\"build_commit\": {}, \"cpu_info\": {}, \"model_filename\": {}, \"model_n_params\": {}, \"type\": {}, "
-      "\"n_threads\": {}, "
+      "\"kv_cache\": {}, \"n_threads\": {}, "
       "\"test\": {}, \"n_prompt\": {}, \"n_gen\": {}, \"n_depth\": {}, \"n_batch\": {}, \"avg_ts\": {}, \"avg_ns\": "
       "{:.0f}, "
       "\"reached_{}\": {}, \"ceiling_share\": {}, \"path\": {}, \"samples_ns\": [{}], \"samples_ts\": [{}]}}",
       json_string(environment.commit), json_string(environment.cpu), json_string(telemetry::scrub(source.name)),
-      source.config.parameters(), json_string(options.format), environment.cores, json_string(row.test), row.n_prompt,
-      row.n_gen, row.n_depth, row.n_batch, row.rate.value, 1e9 * tokens / row.rate.value,
-      row.n_prompt > 0 ? "flops" : "bytes_per_second", row.achieved, row.share ? fmt::format("{}", *row.share) : "null",
-      json_string(row.path), samples_ns, samples_ts);
+      source.config.parameters(), json_string(options.format), json_string(options.kv_cache), environment.cores,
+      json_string(row.test), row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
+      1e9 * tokens / row.rate.value, row.n_prompt > 0 ? "flops" : "bytes_per_second", row.achieved,
+      row.share ? fmt::format("{}", *row.share) : "null", json_string(row.path), samples_ns, samples_ts);
 }
 
 void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options,
@@ -88,7 +93,7 @@ void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& sour
              "model,params,type,test,n_prompt,n_gen,n_depth,n_batch,avg_ts,low_ts,high_ts,reached,ceiling_share\n");
   for (const BenchRow& row : rows)
     fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{}\n", source.name, source.config.parameters(),
-               options.format, row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
+               type_of(options), row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
                row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
                row.rate.ci95 ? row.rate.ci95->high : row.rate.value, row.achieved,
                row.share ? fmt::format("{}", *row.share) : "");
@@ -127,6 +132,7 @@ std::vector<const char*> matrix_rates_of(const engine::NumberFormat& format) {
 
 Status cmd_bench(const BenchOptions& options, std::FILE* out) {
   RL_ASSIGN(const engine::NumberFormat format, engine::format_from(options.format));
+  RL_ASSIGN(const engine::KvCacheType kv_cache, engine::kv_cache_type_from(options.kv_cache));
   if (options.repetitions < 1)
     return Error{.kind = ErrorKind::usage, .what = "too few repetitions", .field = "-r", .expected = "at least 1"};
   if (options.output != "md" && options.output != "csv" && options.output != "json" && options.output != "jsonl")
@@ -146,6 +152,7 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
       context = std::max(context, lab::DecodeLoad{.depth = d, .seqs = seqs, .steps = n}.context());
   engine::EngineOptions engine_options{.precision = format.precision,
                                        .weights = format.weights,
+                                       .kv_cache = kv_cache,
                                        .max_context = context,
                                        .max_seqs = seqs,
                                        .prefix_reuse = false};

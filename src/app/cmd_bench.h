@@ -21,6 +21,7 @@ struct BenchOptions {
   std::vector<std::int64_t> batch{1};     // -b: sequences decoded together
   int repetitions = 5;                    // -r
   std::string format = "bf16";            // engine::format_from
+  std::string kv_cache = "auto";          // engine::kv_cache_type_from
   std::vector<std::string> force;         // op=variant
   std::string output = "md";              // -o: md, csv, json, jsonl
   std::uint64_t seed = 1;

@@ -60,6 +60,7 @@ Status cmd_fit(const FitOptions& options, std::FILE* out) {
   if (!options.memory.empty()) {
     RL_ASSIGN(memory, parse_bytes(options.memory));
   }
+  RL_ASSIGN(const engine::KvCacheType kv_cache, engine::kv_cache_type_from(options.kv_cache));
   std::vector<std::string> formats = options.formats;
   if (formats.empty())
     for (const engine::NumberFormat& format : engine::formats()) formats.push_back(format.name);
@@ -71,7 +72,8 @@ Status cmd_fit(const FitOptions& options, std::FILE* out) {
   for (const std::string& name : formats) {
     RL_ASSIGN(const engine::NumberFormat format, engine::format_from(name));
     for (const std::int64_t context : contexts) {
-      auto fit = engine::largest_batch(config, open.backend, {.precision = format.precision, .weights = format.weights},
+      auto fit = engine::largest_batch(config, open.backend,
+                                       {.precision = format.precision, .weights = format.weights, .kv_cache = kv_cache},
                                        context, memory);
       if (!fit && fit.error().kind == ErrorKind::unsupported && options.formats.empty()) {
         not_here += (not_here.empty() ? "" : ", ") + name;

@@ -12,6 +12,7 @@ namespace rl::app {
 struct FitOptions {
   std::string model;                   // as -m; empty: demo
   std::vector<std::string> formats;    // empty: every one there is
+  std::string kv_cache = "auto";       // engine::kv_cache_type_from
   std::string memory;                  // "32GiB"; empty: what this machine's device has available
   std::vector<std::int64_t> contexts;  // tokens; empty: powers of four from 1024 up to the model's most
   bool json = false;

@@ -93,6 +93,7 @@ struct Figures {
     object["fits_in_cache"] = in_cache();
     object["formulas"] = engine::GenerationStats::kFormulas;
     object["format"] = format;
+    object["kv_cache"] = engine::name_of(engine.options().kv_cache);
     object["finish_reason"] = name_of(result.finish);
     object["text"] = result.text;
     object["prompt_ids"] = result.prompt_ids;
@@ -107,6 +108,7 @@ struct Figures {
 Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
                     const std::function<Result<BytesPerSecond>()>& read_bandwidth, std::FILE* out) {
   RL_ASSIGN(const engine::NumberFormat format, engine::format_from(options.format));
+  RL_ASSIGN(const engine::KvCacheType kv_cache, engine::kv_cache_type_from(options.kv_cache));
   RL_ASSIGN(const std::string prompt, prompt_text(options));
   RL_ASSIGN(const model::ModelSource source, open_model(options.model));
   // Generated weights come without files; --save gives them the demo tokenizer, and so does this. The text means
@@ -123,6 +125,7 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
             engine::Engine::make(source, backend, backend.device->memory(),
                                  {.precision = format.precision,
                                   .weights = format.weights,
+                                  .kv_cache = kv_cache,
                                   .max_context = context_for(options, source.config, std::ssize(prompt_ids)),
                                   .max_seqs = 1,
                                   .force = options.force}));

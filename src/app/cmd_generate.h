@@ -29,6 +29,7 @@ struct GenerateOptions {
   bool ignore_eos = false;
   std::int64_t ctx = 0;                      // tokens of context; 0: what prompt and answer need
   std::string format = "bf16";               // engine::format_from
+  std::string kv_cache = "auto";             // engine::kv_cache_type_from
   std::map<std::string, std::string> force;  // op -> variant
   bool json = false;
 };

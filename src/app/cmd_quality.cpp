@@ -15,15 +15,22 @@ using nlohmann::json;
 constexpr std::int64_t kFewTokens = 8192;  // below, the standard errors are wide: said to the reader
 
 Result<std::unique_ptr<engine::Engine>> make_engine(const model::ModelSource& source, const OpenBackend& open,
-                                                    const std::string& format, std::int64_t context,
-                                                    std::int64_t seqs) {
+                                                    const std::string& format, const std::string& kv_cache,
+                                                    std::int64_t context, std::int64_t seqs) {
   RL_ASSIGN(const engine::NumberFormat chosen, engine::format_from(format));
+  RL_ASSIGN(const engine::KvCacheType cache, engine::kv_cache_type_from(kv_cache));
   return engine::Engine::make(source, open.backend, open.device->memory(),
                               {.precision = chosen.precision,
                                .weights = chosen.weights,
+                               .kv_cache = cache,
                                .max_context = std::min(context, source.config.max_positions),
                                .max_seqs = seqs,
                                .prefix_reuse = false});
+}
+
+// "bf16", or "bf16, fp8 KV".
+std::string with_cache(const std::string& format, const std::string& kv_cache) {
+  return kv_cache == "auto" ? format : fmt::format("{}, {} KV", format, kv_cache);
 }
 
 // Doubles that JSON can hold: no NaN, no infinity.
@@ -73,7 +80,7 @@ std::string with_error(const quality::Mean& mean, bool scientific = false) {
 }
 
 void print_table(std::FILE* out, const std::vector<std::pair<std::string, quality::Assessment>>& rows) {
-  constexpr const char* kRow = "{:<12}{:>18}{:>20}{:>14}{:>16}\n";
+  constexpr const char* kRow = "{:<16}{:>18}{:>20}{:>14}{:>16}\n";
   fmt::print(out, "\n");
   fmt::print(out, fmt::runtime(kRow), "format", "perplexity ratio", "mean KLD", "99% KLD", "same top");
   for (const auto& [format, a] : rows) {
@@ -96,18 +103,20 @@ Status compare_formats(const QualityOptions& options, const OpenBackend& open, c
                        const quality::Text& text, std::FILE* out) {
   const quality::AssessPlan plan{.window = options.window, .tokens = options.tokens, .prompts = options.prompts};
   for (const std::string& format : options.formats) RL_TRY(engine::format_from(format));  // before any work
-  const auto make = [&](const std::string& format) {
-    return make_engine(source, open, format, quality::context_needed(plan), quality::seqs_needed(plan));
+  RL_TRY(engine::kv_cache_type_from(options.kv_cache));
+  const auto make = [&](const std::string& format, const std::string& kv_cache) {
+    return make_engine(source, open, format, kv_cache, quality::context_needed(plan), quality::seqs_needed(plan));
   };
-  RL_ASSIGN(const std::unique_ptr<engine::Engine> base, make(options.baseline));
+  constexpr const char* kBaselineCache = "auto";
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> base, make(options.baseline, kBaselineCache));
   std::vector<std::pair<std::string, quality::Assessment>> rows;
   RL_ASSIGN(quality::Assessment floor, quality::assess(*base, *base, text, plan));
   rows.emplace_back(options.baseline, std::move(floor));
   for (const std::string& format : options.formats) {
-    if (format == options.baseline) continue;
-    RL_ASSIGN(const std::unique_ptr<engine::Engine> candidate, make(format));
+    if (format == options.baseline && options.kv_cache == kBaselineCache) continue;
+    RL_ASSIGN(const std::unique_ptr<engine::Engine> candidate, make(format, options.kv_cache));
     RL_ASSIGN(quality::Assessment assessment, quality::assess(*base, *candidate, text, plan));
-    rows.emplace_back(format, std::move(assessment));
+    rows.emplace_back(with_cache(format, options.kv_cache), std::move(assessment));
   }
 
   const std::string name = telemetry::scrub(source.name), file = telemetry::scrub(text.name);
@@ -133,7 +142,8 @@ Status compare_formats(const QualityOptions& options, const OpenBackend& open, c
 
 Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, const model::ModelSource& source,
                         const quality::Text& text, std::FILE* out) {
-  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine, make_engine(source, open, options.format, options.window, 1));
+  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
+            make_engine(source, open, options.format, options.kv_cache, options.window, 1));
   std::span<const TokenId> ids = text.ids;
   if (options.tokens > 0) ids = ids.first(std::min(ids.size(), static_cast<std::size_t>(options.tokens)));
   RL_ASSIGN(const quality::Perplexity result,
@@ -143,6 +153,7 @@ Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, 
     const json all = {{"model", name},
                       {"text", file},
                       {"format", options.format},
+                      {"kv_cache", options.kv_cache},
                       {"window", options.window},
                       {"tokens", result.tokens},
                       {"mean_nll", result.mean_nll()},
@@ -152,7 +163,8 @@ Status perplexity_alone(const QualityOptions& options, const OpenBackend& open, 
     return ok();
   }
   fmt::print(out, "perplexity {:.5f} +/- {:.5f}\n{} tokens of {}, windows of {}, {} in {}\n", result.ppl(),
-             result.standard_error(), result.tokens, file, options.window, name, options.format);
+             result.standard_error(), result.tokens, file, options.window, name,
+             with_cache(options.format, options.kv_cache));
   return ok();
 }
 

@@ -21,6 +21,7 @@ struct QualityOptions {
   std::string format = "bf16";       // without formats: the perplexity in this one
   std::vector<std::string> formats;  // each is compared with the baseline
   std::string baseline = "bf16";
+  std::string kv_cache = "auto";  // of `format`, or of `formats`: the baseline's is that of its activations
   bool json = false;
 };
 

@@ -1,5 +1,5 @@
-// attention: one query per sequence split over keys, flash for the rest, standard attention as the baseline experiments
-// compare with, and a plain kernel for everything else.
+// attention: one query per sequence split over keys, flash for the rest and for caches in fp8, standard attention as
+// the baseline experiments compare with, and a plain kernel for everything else.
 
 #include "cuda/host/cuda_device.h"
 #include "cuda/host/error.h"
@@ -22,6 +22,7 @@ AttentionParams params_of(const AttentionArgs& args) {
           .cu_q = args.index.cu_q.as<const std::int32_t>(),
           .out = args.out.data,
           .type = args.q.dtype,
+          .cache_type = args.kv.k.dtype,
           .out_type = args.out.dtype,
           .tokens = static_cast<int>(args.q.shape[0]),
           .seqs = static_cast<int>(args.index.kv_len.shape[0]),
@@ -47,7 +48,7 @@ Status supports_sizes(const AttentionArgs& args, const Arch& arch) {
 }
 
 // What the kernels that read 16-byte pieces with mma.sync need.
-Status supports_vectors(const AttentionArgs& args, const Arch& arch) {
+Status supports_pieces(const AttentionArgs& args, const Arch& arch) {
   RL_TRY(supports_sizes(args, arch));
   RL_TRY(need(args.q.dtype != DType::f32, "16-bit numbers only"));
   RL_TRY(need(args.out.dtype == args.q.dtype, "out has the type of q"));
@@ -58,6 +59,11 @@ Status supports_vectors(const AttentionArgs& args, const Arch& arch) {
   return need(
       args.q.strides[0] % 8 == 0 && aligned(args.q) && aligned(args.kv.k) && aligned(args.kv.v) && aligned(args.out),
       "rows begin at multiples of 16 bytes");
+}
+bool is_fp8(const AttentionArgs& args) { return args.kv.k.dtype == DType::f8_e4m3; }
+Status supports_vectors(const AttentionArgs& args, const Arch& arch) {
+  RL_TRY(supports_pieces(args, arch));
+  return need(!is_fp8(args), "reads a cache of 16-bit numbers only");
 }
 
 Status supports_decode(const AttentionArgs& args, const Arch& arch) {
@@ -71,6 +77,13 @@ Status launch_decode(const AttentionArgs& args, void* workspace, Stream& stream)
 }
 
 Bytes no_workspace(const AttentionArgs&) { return {}; }
+Status supports_flash_kv8(const AttentionArgs& args, const Arch& arch) {
+  RL_TRY(supports_pieces(args, arch));
+  return need(is_fp8(args) && args.q.shape[2] % 16 == 0, "reads a cache in fp8, head_dim a multiple of 16");
+}
+Status launch_flash_kv8(const AttentionArgs& args, void*, Stream& stream) {
+  return check(attention_flash_kv8(params_of(args), handle_of(stream)), "attention_flash_kv8");
+}
 Status launch_flash(const AttentionArgs& args, void*, Stream& stream) {
   return check(attention_flash(params_of(args), handle_of(stream)), "attention_flash");
 }
@@ -91,6 +104,7 @@ Status launch_simple(const AttentionArgs& args, void*, Stream& stream) {
 constexpr ops::Variant<AttentionArgs> kVariants[] = {
     {"attention/cuda.decode", kOwn, supports_decode, decode_workspace, launch_decode},
     {"attention/cuda.flash", kOwn, supports_vectors, no_workspace, launch_flash},
+    {"attention/cuda.flash_kv8", kOwn, supports_flash_kv8, no_workspace, launch_flash_kv8},
     {"attention/cuda.simple", kOwn, supports_simple, no_workspace, launch_simple},
     // After the variant that takes everything: only an experiment that asks for it by name gets it.
     {"attention/cuda.standard", kOwn, supports_vectors, standard_workspace, launch_standard},

@@ -81,6 +81,7 @@ Status launch_rope_append(const ops::RopeAppendArgs& args, void*, Stream& stream
                                  .v_pages = args.cache.v.data,
                                  .page_table = args.page_table.as<const std::int32_t>(),
                                  .type = args.qkv.dtype,
+                                 .cache_type = args.cache.k.dtype,
                                  .tokens = static_cast<int>(args.qkv.shape[0]),
                                  .heads = static_cast<int>(args.heads),
                                  .kv_heads = static_cast<int>(args.kv_heads),

@@ -23,6 +23,19 @@ const char* name_of(Precision precision) {
   return "?";
 }
 
+const char* name_of(KvCacheType type) { return type == KvCacheType::fp8 ? "fp8" : "auto"; }
+
+Result<KvCacheType> kv_cache_type_from(std::string_view name) {
+  for (const KvCacheType type : {KvCacheType::automatic, KvCacheType::fp8})
+    if (name == name_of(type)) return type;
+  return Error{.kind = ErrorKind::usage,
+               .what = "no such type of the KV cache",
+               .rule = "engine.kv_cache_dtype",
+               .field = "--kv-cache-dtype",
+               .expected = "auto or fp8",
+               .found = std::string(name)};
+}
+
 namespace {
 
 using quant::Format;
@@ -376,7 +389,7 @@ bool Engine::synthetic() const { return impl_->synthetic; }
 Bytes Engine::weight_bytes_per_token() const { return impl_->weights->bytes_per_token; }
 Bytes Engine::kv_bytes_per_token() const {
   const model::ModelConfig& config = impl_->config;
-  return {2 * config.layers * config.kv_heads * config.head_dim * size_of(impl_->setup.activation)};
+  return {2 * config.layers * config.kv_heads * config.head_dim * size_of(impl_->setup.cache)};
 }
 std::vector<std::string> Engine::path() const { return {impl_->path.begin(), impl_->path.end()}; }
 bool Engine::batch_invariant() const { return impl_->batch_invariant; }

@@ -22,7 +22,7 @@
 
 namespace rl::engine {
 
-enum class Precision { f32, bf16, f16 };  // of activations and cache; the residual stream and logits are f32 in all
+enum class Precision { f32, bf16, f16 };  // of activations; the residual stream and logits are f32 in all
 
 const char* name_of(Precision precision);  // "fp32", "bf16", "fp16"
 
@@ -36,13 +36,19 @@ std::span<const NumberFormat> formats();                  // all there are
 std::string format_names();                               // "bf16, fp16, ..."
 Result<NumberFormat> format_from(std::string_view name);  // errors: usage
 
+// What keys and values are kept in, by vLLM's names: "auto" is the precision of the activations, "fp8" e4m3.
+enum class KvCacheType { automatic, fp8 };
+const char* name_of(KvCacheType type);                          // "auto", "fp8"
+Result<KvCacheType> kv_cache_type_from(std::string_view name);  // errors: usage
+
 inline constexpr std::int64_t kMostSeqs = 4096;  // that an engine takes into one step
 
 struct EngineOptions {
   Precision precision = Precision::bf16;
   std::optional<quant::ModelFormat> weights;  // none: those of the precision
-  std::int64_t max_context = 0;               // tokens of the longest sequence; 0: the model's, at most 4096
-  std::int64_t max_seqs = 16;                 // sequences in one step
+  KvCacheType kv_cache = KvCacheType::automatic;
+  std::int64_t max_context = 0;  // tokens of the longest sequence; 0: the model's, at most 4096
+  std::int64_t max_seqs = 16;    // sequences in one step
   // Tokens in one step, at least max_seqs; longer prompts are prefilled in chunks. 0: 512, and 2048 where steps are
   // captured: a GPU needs more of them to be busy.
   std::int64_t step_tokens = 0;

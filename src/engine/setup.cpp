@@ -26,13 +26,13 @@ Error bad_option(const char* name, std::int64_t found, std::string expected, std
 }
 
 StepMemory placeholder_memory(const model::Forward& forward, const StepLimits& limits, const model::ModelConfig& config,
-                              DType activation) {
+                              DType cache) {
   StepMemory memory;
   for (std::size_t v = 0; v < forward.values.size(); ++v) memory.values.push_back(place(v));
   memory.inputs = step_input_parts(limits, kNotThere);
   memory.drawn = static_cast<std::int32_t*>(kNotThere);
   const TensorRef pages =
-      tensor(kNotThere, activation, {limits.max_pages(), config.kv_heads, limits.page_tokens, config.head_dim});
+      tensor(kNotThere, cache, {limits.max_pages(), config.kv_heads, limits.page_tokens, config.head_dim});
   memory.kv.assign(static_cast<std::size_t>(config.layers), {.k = pages, .v = pages});
   memory.cos = memory.sin = tensor(kNotThere, DType::f32, {limits.context, config.head_dim / 2});
   memory.workspace_bytes = {std::numeric_limits<std::int64_t>::max()};
@@ -52,10 +52,10 @@ std::set<std::int64_t> sampled_counts(std::int64_t most) {
 
 // The workspace of every shape a step can have. Layers are alike, so one stands for all.
 Result<Bytes> workspace_with(const Binder& binder, const model::ModelConfig& one_layer, quant::ModelFormat format,
-                             quant::Layout layout, const StepLimits& limits, DType activation) {
+                             quant::Layout layout, const StepLimits& limits, DType cache) {
   RL_ASSIGN(const model::ModelWeights weights, model::weight_shapes(one_layer, format, layout));
   const model::Forward forward = model::build_forward(one_layer, weights);
-  const StepMemory memory = placeholder_memory(forward, limits, one_layer, activation);
+  const StepMemory memory = placeholder_memory(forward, limits, one_layer, cache);
   Bytes most;
   const auto include = [&](const StepBucket& bucket) -> Status {
     RL_ASSIGN(const StepPlan plan, binder.bind(forward, bucket, memory));
@@ -122,9 +122,12 @@ DType activation_type(Precision precision) {
   return DType::f32;
 }
 
+DType cache_type(const EngineOptions& options) {
+  return options.kv_cache == KvCacheType::fp8 ? DType::f8_e4m3 : activation_type(options.precision);
+}
+
 Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options) {
-  return {2 * config.layers * config.kv_heads * ops::kPageTokens * config.head_dim *
-          size_of(activation_type(options.precision))};
+  return {2 * config.layers * config.kv_heads * ops::kPageTokens * config.head_dim * size_of(cache_type(options))};
 }
 
 Result<EngineOptions> complete_options(const EngineOptions& given, const model::ModelConfig& config,
@@ -170,6 +173,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   Setup setup{.options = options,
               .limits = step_limits(options, config),
               .activation = activation_type(options.precision),
+              .cache = cache_type(options),
               .format = *options.weights};
   model::ModelConfig one_layer = config;
   one_layer.layers = 1;
@@ -177,7 +181,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   Result<Bytes> workspace = Error{.kind = ErrorKind::unsupported, .what = "the backend reads no weight layout"};
   for (const quant::Layout layout : backend.catalog.layouts) {
     setup.layout = layout;
-    workspace = workspace_with(binder, one_layer, setup.format, layout, setup.limits, setup.activation);
+    workspace = workspace_with(binder, one_layer, setup.format, layout, setup.limits, setup.cache);
     if (workspace || workspace.error().kind != ErrorKind::unsupported) break;
   }
   if (!workspace) return std::move(workspace).error();
@@ -214,7 +218,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   setup.kv_tensor = {round_up(setup.all_pages * (page_all_layers / (2 * config.layers)), kAlignment)};
   plan.lines.push_back({"kv pages",
                         {2 * config.layers * setup.kv_tensor.count},
-                        fmt::format("{}, {} a token", name_of(setup.activation),
+                        fmt::format("{}, {} a token", name_of(setup.cache),
                                     format_binary_bytes({page_all_layers / limits.page_tokens}))});
   plan.lines.push_back({"step inputs", step_input_bytes(limits), "host copy", true});
   plan.lines.push_back({"step outputs", {limits.seqs * 4}, "host copy", true});
@@ -229,7 +233,7 @@ std::vector<ops::KvPages> kv_tensors(const Setup& setup, const model::ModelConfi
   auto* at = static_cast<std::byte*>(block);
   const auto next = [&] {
     const TensorRef pages =
-        tensor(at, setup.activation, {setup.all_pages, config.kv_heads, setup.limits.page_tokens, config.head_dim});
+        tensor(at, setup.cache, {setup.all_pages, config.kv_heads, setup.limits.page_tokens, config.head_dim});
     at += setup.kv_tensor.count;
     return pages;
   };

@@ -12,7 +12,7 @@ namespace rl::engine {
 struct Setup {
   EngineOptions options;  // with defaults filled in
   StepLimits limits;
-  DType activation = DType::bf16;
+  DType activation = DType::bf16, cache = DType::bf16;
   quant::ModelFormat format;
   quant::Layout layout = quant::Layout::row_major;  // the first of the backend's that every site's variant reads
   alloc::LifetimePlan activations;
@@ -36,6 +36,7 @@ Result<EngineOptions> complete_options(const EngineOptions& options, const model
                                        const Device& device);
 StepLimits step_limits(const EngineOptions& options, const model::ModelConfig& config);
 DType activation_type(Precision precision);
+DType cache_type(const EngineOptions& options);
 
 // K and V pages of each layer in a block of 2 * layers * setup.kv_tensor bytes.
 std::vector<ops::KvPages> kv_tensors(const Setup& setup, const model::ModelConfig& config, void* block);

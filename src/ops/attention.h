@@ -12,7 +12,7 @@ namespace rl::ops {
 
 struct AttentionArgs {
   TensorRef q;  // f32, bf16 or f16 [tokens, heads, head_dim]; tokens may be strided, a head's elements are consecutive
-  KvPages kv;   // same type as q; query head h reads kv head h / (heads / kv_heads)
+  KvPages kv;   // of q's type, or f8_e4m3; query head h reads kv head h / (heads / kv_heads)
   KvIndex index;
   bool causal = true;       // a query at position p sees keys at positions <= p
   std::int64_t window = 0;  // > 0: and only the last `window` of them, itself included

@@ -1,5 +1,5 @@
 #pragma once
-// Cases of attention; each is run in f32, bf16 and f16.
+// Cases of attention; each is run in kCacheTypes.
 
 #include "ops/case.h"
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "tensor/dtype.h"
+
 namespace rl::ops {
 
 enum CaseTag : unsigned {
@@ -22,6 +24,19 @@ struct ModelShape {
 inline constexpr ModelShape kDemo{256, 768, 4, 2, 64, 4096};
 inline constexpr ModelShape kLlama1b{2048, 8192, 32, 8, 64, 128256};    // Llama 3.2 1B
 inline constexpr ModelShape kLlama8b{4096, 14336, 32, 8, 128, 128256};  // Llama 3 8B
+
+// What the cases of ops over the KV cache run in: a type of activations, and of the cache.
+struct CacheTypes {
+  DType activation, cache;
+  constexpr CacheTypes(DType both) : activation(both), cache(both) {}  // NOLINT: a type stands for itself
+  constexpr CacheTypes(DType a, DType c) : activation(a), cache(c) {}
+};
+inline constexpr CacheTypes kCacheTypes[] = {DType::f32,
+                                             DType::bf16,
+                                             DType::f16,
+                                             {DType::f32, DType::f8_e4m3},
+                                             {DType::bf16, DType::f8_e4m3},
+                                             {DType::f16, DType::f8_e4m3}};
 
 // A sequence of a step: q queries at its end, kv tokens in all.
 struct SeqShape {

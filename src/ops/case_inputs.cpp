@@ -111,8 +111,10 @@ void CaseMemory::fill_normal(const TensorRef& t, double deviation) {
       return fill(t.as<num::bf16>());
     case DType::f16:
       return fill(t.as<num::fp16>());
+    case DType::f8_e4m3:
+      return fill(t.as<num::fp8_e4m3>());
     default:
-      RL_CHECK_MSG(false, "inputs of cases are f32, bf16 or f16");
+      RL_CHECK_MSG(false, "inputs of cases are f32, bf16, f16 or f8_e4m3");
   }
 }
 
@@ -316,7 +318,8 @@ Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, const CodedTyp
   return inputs;
 }
 
-Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, DType type) {
+Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, CacheTypes types) {
+  const DType type = types.activation;
   CaseInputs<AttentionArgs> inputs;
   AttentionArgs& args = inputs.args;
   CaseMemory& memory = inputs.memory;
@@ -342,8 +345,8 @@ Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, DType type
   for (std::int64_t s = 0; s < c.seqs.size(); ++s) kv_tokens += c.seqs[s].kv;
   for (TensorRef* pages : {&args.kv.k, &args.kv.v}) {
     CaseMemory scratch(kCaseSeed + (pages == &args.kv.v ? 1 : 2));
-    RL_ASSIGN(const TensorRef values, scratch.normal(type, {kv_tokens * c.kv_heads, c.head_dim}));
-    RL_ASSIGN(*pages, memory.filled(type, {step.pages, c.kv_heads, c.page_tokens, c.head_dim}, std::nan("")));
+    RL_ASSIGN(const TensorRef values, scratch.normal(types.cache, {kv_tokens * c.kv_heads, c.head_dim}));
+    RL_ASSIGN(*pages, memory.filled(types.cache, {step.pages, c.kv_heads, c.page_tokens, c.head_dim}, std::nan("")));
     fill_tokens(*pages, step, c.seqs, values);
   }
   RL_ASSIGN(args.index.page_table, table(memory, step, c.seqs));
@@ -358,12 +361,12 @@ Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, DType type
   return inputs;
 }
 
-Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, DType type) {
+Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, CacheTypes types) {
   CaseInputs<RopeAppendArgs> inputs;
   RopeAppendArgs& args = inputs.args;
   CaseMemory& memory = inputs.memory;
   const StepIndex step(c.seqs, c.page_tokens);
-  RL_ASSIGN(args.qkv, memory.in_place(type, {c.seqs.queries(), (c.heads + 2 * c.kv_heads) * c.head_dim}));
+  RL_ASSIGN(args.qkv, memory.in_place(types.activation, {c.seqs.queries(), (c.heads + 2 * c.kv_heads) * c.head_dim}));
   RL_ASSIGN(args.positions, memory.integers(step.positions));
   RL_ASSIGN(args.seq_of, memory.integers(step.seq_of));
   const std::int64_t half = c.head_dim / 2;
@@ -381,8 +384,8 @@ Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, DType ty
     RL_ASSIGN(args.k_norm, memory.normal(DType::f32, {c.head_dim}));
   }
   args.heads = c.heads, args.kv_heads = c.kv_heads, args.head_dim = c.head_dim;
-  RL_ASSIGN(args.cache.k, memory.output(type, {step.pages, c.kv_heads, c.page_tokens, c.head_dim}));
-  RL_ASSIGN(args.cache.v, memory.output(type, {step.pages, c.kv_heads, c.page_tokens, c.head_dim}));
+  RL_ASSIGN(args.cache.k, memory.output(types.cache, {step.pages, c.kv_heads, c.page_tokens, c.head_dim}));
+  RL_ASSIGN(args.cache.v, memory.output(types.cache, {step.pages, c.kv_heads, c.page_tokens, c.head_dim}));
   RL_ASSIGN(args.page_table, table(memory, step, c.seqs));
   return inputs;
 }

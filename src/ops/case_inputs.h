@@ -35,7 +35,7 @@ class CaseMemory {
       : seed_(seed), resource_(&resource) {}
 
   using Shape = std::initializer_list<std::int64_t>;
-  // f32, bf16 or f16; contiguous, zero mean.
+  // f32, bf16, f16 or f8_e4m3; contiguous, zero mean.
   Result<TensorRef> normal(DType dtype, Shape shape, double deviation = 1);
   Result<TensorRef> integers(const std::vector<std::int32_t>& values);  // i32 [n]
   Result<TensorRef> uniform_below(std::int64_t limit, std::int64_t n);  // i32 [n], each in [0, limit)
@@ -87,8 +87,8 @@ Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, DType out);
 Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, const CodedType& out);
 // The cache's pages are handed out in shuffled order, and hold NaN where no token of a sequence lies; page table
 // entries past a sequence's last page are INT32_MAX.
-Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, DType type);
-Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, DType type);
+Result<CaseInputs<AttentionArgs>> make_inputs(const AttentionCase& c, CacheTypes types);
+Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, CacheTypes types);
 Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, DType type);
 Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, const CodedType& out);
 Result<CaseInputs<SampleArgs>> make_inputs(const SampleCase& c);

@@ -87,9 +87,9 @@ Status check_weight(const char* op, const char* field, const quant::PackedWeight
 }
 
 Status check_pages(const char* op, const KvPages& pages, DType type, std::int64_t kv_heads, std::int64_t head_dim) {
-  RL_TRY(check_tensor(op, "k", pages.k, {.types = {type}, .shape = {kAny, kv_heads, kAny, head_dim}}));
+  RL_TRY(check_tensor(op, "k", pages.k, {.types = {type, DType::f8_e4m3}, .shape = {kAny, kv_heads, kAny, head_dim}}));
   const std::int64_t* shape = pages.k.shape;
-  return check_tensor(op, "v", pages.v, {.types = {type}, .shape = {shape[0], shape[1], shape[2], shape[3]}});
+  return check_tensor(op, "v", pages.v, {.types = {pages.k.dtype}, .shape = {shape[0], shape[1], shape[2], shape[3]}});
 }
 
 Status check_apart(const char* op, const TensorRef& out, const char* field, const TensorRef& input) {

@@ -25,7 +25,8 @@ Status check_tensor(const char* op, const char* field, const TensorRef& t, const
 // Errors: invalid_input with rule "<op>.<field>.null|size|padding|alignment|scales|int8_cols".
 Status check_weight(const char* op, const char* field, const quant::PackedWeight& weight);
 
-// K and V pages of one type and shape; head_dim as given. Errors: as check_tensor, fields "k" and "v".
+// K and V pages of one type, that of the activations or e4m3, and one shape; head_dim as given. Errors: as
+// check_tensor, fields "k" and "v".
 Status check_pages(const char* op, const KvPages& pages, DType type, std::int64_t kv_heads, std::int64_t head_dim);
 
 // out must not share memory with an input. Errors: invalid_input with rule "<op>.out.overlap".

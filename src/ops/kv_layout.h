@@ -9,7 +9,9 @@ namespace rl::ops {
 
 inline constexpr std::int64_t kPageTokens = 64;  // tokens of a page
 
-// K and V of one layer. Token t of sequence s lies in page page_table[s][t / page_tokens], row t % page_tokens.
+// K and V of one layer. Token t of sequence s lies in page page_table[s][t / page_tokens], row t % page_tokens. Both
+// are of the activations' type, or e4m3 codes of the values themselves, with no scale: what lies beyond 448 is 448
+// (docs/decisions/0004-fp8-kv-cache.md).
 struct KvPages {
   TensorRef k;  // [pages, kv_heads, page_tokens, head_dim]
   TensorRef v;  // [pages, kv_heads, page_tokens, head_dim]

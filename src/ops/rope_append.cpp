@@ -33,13 +33,15 @@ double flops(const RopeAppendArgs& args) {
   return tokens * (3 * (q + k) + (args.q_norm ? 4 * q : 0) + (args.k_norm ? 4 * k : 0));
 }
 
-// qkv is read, q, k and v are written; per token one entry of each index. Rows of the tables are read once each, at
-// most one per token.
+// qkv is read, q, k and v are written, k and v in the cache's type; per token one entry of each index. Rows of the
+// tables are read once each, at most one per token.
 double bytes(const RopeAppendArgs& args) {
   const double tokens = static_cast<double>(args.qkv.shape[0]);
   const double table_rows = std::min(tokens, static_cast<double>(args.cos.shape[0]));
   const double tables = table_rows * static_cast<double>(args.head_dim) * sizeof(float);
-  return 2 * size(args.qkv) + tables + 3 * tokens * sizeof(std::int32_t) + size(args.q_norm) + size(args.k_norm);
+  const double q = tokens * static_cast<double>(args.heads * args.head_dim * size_of(args.qkv.dtype));
+  const double kv = 2 * tokens * static_cast<double>(args.kv_heads * args.head_dim * size_of(args.cache.k.dtype));
+  return size(args.qkv) + q + kv + tables + 3 * tokens * sizeof(std::int32_t) + size(args.q_norm) + size(args.k_norm);
 }
 
 }  // namespace rl::ops

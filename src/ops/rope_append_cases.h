@@ -1,5 +1,5 @@
 #pragma once
-// Cases of rope_append; each is run in f32, bf16 and f16.
+// Cases of rope_append; each is run in kCacheTypes.
 
 #include "ops/case.h"
 
@@ -27,6 +27,7 @@ inline constexpr RopeAppendCase kRopeAppendCases[] = {
     {"mixed", kQuick | kSanitize, 4, 2, 32, {{1, 200}, {40, 40}, {1, 1}, {33, 97}}, true},
     {"small_pages", kQuick | kSanitize, 2, 1, 16, {{18, 37}, {1, 16}, {1, 17}}, false, 16},
     {"scaled", kQuick | kSanitize, 2, 1, 32, {{6, 30}}, false, 64, 1.25},
+    {"beyond_fp8", kQuick | kSanitize, 2, 1, 32, {{6, 30}, {1, 70}}, false, 64, 300},
     {"demo", kQuick, kDemo.heads, kDemo.kv_heads, kDemo.head_dim, {{60, 200}, {1, 2000}}},
     {"llama-3-8b", kQuick, kLlama8b.heads, kLlama8b.kv_heads, kLlama8b.head_dim, {{5, 300}, {1, 4000}}},
     {"qwen3.prefill", kLong, 32, 8, 128, {{1024, 1024}, {1, 30000}}, true},

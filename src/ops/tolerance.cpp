@@ -82,9 +82,9 @@ std::vector<double> tolerance(const SiluMulArgs& args, const Values& values) {
 }
 
 // Two products and their sum, of elements that the norm has scaled.
-std::vector<double> tolerance(const RopeAppendArgs& args, const Values& values, bool normed) {
+std::vector<double> tolerance(const RopeAppendArgs& args, const Values& values, bool normed, DType out) {
   const double factor = 3 * kUnit + (normed ? norm_factor(args.head_dim) : 0);
-  return per_element(values, args.qkv.dtype, [&](std::size_t i) { return factor * values.abs_terms[i]; });
+  return per_element(values, out, [&](std::size_t i) { return factor * values.abs_terms[i]; });
 }
 
 }  // namespace rl::ops

@@ -31,7 +31,7 @@ std::vector<double> tolerance(const RmsNormArgs& args, const Values& values);
 std::vector<double> tolerance(const LinearArgs& args, const Values& values, double sum_error = 0);
 std::vector<double> tolerance(const AttentionArgs& args, const Values& values);
 std::vector<double> tolerance(const SiluMulArgs& args, const Values& values);
-// Of q or k. The values are copied: their tolerance is 0.
-std::vector<double> tolerance(const RopeAppendArgs& args, const Values& values, bool normed);
+// Of q or k, written as `out`. The values are rounded, and otherwise copied: their tolerance is 0.
+std::vector<double> tolerance(const RopeAppendArgs& args, const Values& values, bool normed, DType out);
 
 }  // namespace rl::ops

@@ -6,6 +6,7 @@
 //   - batch-invariant variants: the first row alone gives the bits it had among the others
 // check_variant(variant, target, tags) runs all cases with one of the tags.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -168,11 +169,18 @@ inline void expect_values(Report& report, const ops::Facts&, const ops::RopeAppe
   const std::int64_t tokens = args.qkv.shape[0];
   TensorRef q = tensor(args.qkv.data, args.qkv.dtype, {tokens, args.heads * args.head_dim});
   q.strides[0] = args.qkv.shape[1];
-  const auto q_compared = ops::compare(q, ref.q.value, ops::tolerance(args, ref.q, bool{args.q_norm}));
+  const auto q_compared = ops::compare(q, ref.q.value, ops::tolerance(args, ref.q, bool{args.q_norm}, args.qkv.dtype));
   report.expect(q_compared.passed, "q: " + q_compared.message());
 
-  // The cache as written: each token's rows, and NaN wherever no token belongs.
-  const std::vector<double> k_tolerance = ops::tolerance(args, ref.k, bool{args.k_norm});
+  // The cache as written: each token's rows, and NaN wherever no token belongs. k is rounded to the cache's type once,
+  // and v, which nothing was computed of, exactly so.
+  const std::vector<double> k_tolerance = ops::tolerance(args, ref.k, bool{args.k_norm}, args.cache.k.dtype);
+  const double most = args.cache.k.dtype == DType::f8_e4m3 ? 448 : HUGE_VAL;
+  const auto stored = [&](double x) {
+    double code = 0;
+    store_element(args.cache.v.dtype, &code, 0, x);
+    return load_element(args.cache.v.dtype, &code, 0);
+  };
   const std::int64_t page_tokens = args.cache.k.shape[2], n = args.cache.k.elements();
   std::vector<double> k(static_cast<std::size_t>(n), NAN), v = k, k_allowed(static_cast<std::size_t>(n), 0.0);
   std::size_t from = 0;
@@ -185,7 +193,8 @@ inline void expect_values(Report& report, const ops::Facts&, const ops::RopeAppe
       for (std::int64_t i = 0; i < args.head_dim; ++i, ++from) {
         const auto at = static_cast<std::size_t>(
             ((page * args.kv_heads + h) * page_tokens + position % page_tokens) * args.head_dim + i);
-        k[at] = ref.k.value[from], k_allowed[at] = k_tolerance[from], v[at] = ref.v.value[from];
+        k[at] = std::clamp(ref.k.value[from], -most, most), k_allowed[at] = k_tolerance[from],
+        v[at] = stored(ref.v.value[from]);
       }
   }
   for (std::size_t i = 0; i < k.size(); ++i) {
@@ -236,6 +245,11 @@ void check_one(Report& report, const ops::Variant<Args>& variant, const Target& 
 }
 
 constexpr DType kActivations[] = {DType::f32, DType::bf16, DType::f16};
+
+inline std::string name_of(const ops::CacheTypes& types) {
+  std::string name = rl::name_of(types.activation);
+  return types.cache == types.activation ? name : name + ", cache " + rl::name_of(types.cache);
+}
 
 template <class Case>
 std::string trace(const char* variant, const Case& c, const std::string& types) {
@@ -316,11 +330,11 @@ inline Report check_variant(const ops::Variant<ops::SiluMulArgs>& variant, const
 inline Report check_variant(const ops::Variant<ops::RopeAppendArgs>& variant, const Target& target, unsigned tags) {
   Report report;
   for (const ops::RopeAppendCase& c : ops::kRopeAppendCases)
-    for (const DType type : detail::kActivations) {
+    for (const ops::CacheTypes types : ops::kCacheTypes) {
       if ((c.tags & tags) == 0) continue;
-      report.context = detail::trace(variant.name, c, name_of(type));
+      report.context = detail::trace(variant.name, c, detail::name_of(types));
       detail::check_one(
-          report, variant, target, [&] { return ops::make_inputs(c, type); },
+          report, variant, target, [&] { return ops::make_inputs(c, types); },
           [](const ops::RopeAppendArgs& args) { return cpu::ref::rope_append(args); });
     }
   return report;
@@ -329,12 +343,12 @@ inline Report check_variant(const ops::Variant<ops::RopeAppendArgs>& variant, co
 inline Report check_variant(const ops::Variant<ops::AttentionArgs>& variant, const Target& target, unsigned tags) {
   Report report;
   for (const ops::AttentionCase& c : ops::kAttentionCases)
-    for (const DType type : detail::kActivations) {
+    for (const ops::CacheTypes types : ops::kCacheTypes) {
       if ((c.tags & tags) == 0) continue;
-      report.context = detail::trace(variant.name, c, name_of(type));
+      report.context = detail::trace(variant.name, c, detail::name_of(types));
       const std::vector<std::int64_t> tokens = ops::choose_indices(c.seqs.queries(), c.check_tokens);
       detail::check_one(
-          report, variant, target, [&] { return ops::make_inputs(c, type); },
+          report, variant, target, [&] { return ops::make_inputs(c, types); },
           [&](const ops::AttentionArgs& args) {
             return detail::PartOfAttention{tokens, cpu::ref::attention(args, {.rows = tokens})};
           });

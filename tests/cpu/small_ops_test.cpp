@@ -112,9 +112,10 @@ TEST_P(SmallOps, Embed) {
 // Rows of qkv beside q, and slots of the cache that no token of the step fills, keep their bytes.
 TEST_P(SmallOps, RopeAppend) {
   for (const ops::RopeAppendCase& c : quick(ops::kRopeAppendCases, kSharedRope))
-    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
-      SCOPED_TRACE(fmt::format("{} {}", c.name, name_of(type)));
-      ASSERT_VALUE(const auto inputs, make_inputs(c, type));
+    for (const ops::CacheTypes types : ops::kCacheTypes) {
+      const DType type = types.activation;
+      SCOPED_TRACE(fmt::format("{} {}, cache {}", c.name, name_of(type), name_of(types.cache)));
+      ASSERT_VALUE(const auto inputs, make_inputs(c, types));
       const ops::RopeAppendArgs& args = inputs.args;
       const std::vector<std::byte> before = bytes_of(args.qkv);
       const ref::RopeAppended reference = ref::rope_append(args);
@@ -123,12 +124,22 @@ TEST_P(SmallOps, RopeAppend) {
         const std::int64_t kv = args.kv_heads * dim, q = args.heads * dim, pages = args.cache.k.shape[2];
         TensorRef rotated = args.qkv;
         rotated.shape[1] = q;
-        expect_close(rotated, reference.q.value, ops::tolerance(args, reference.q, static_cast<bool>(args.q_norm)));
+        expect_close(rotated, reference.q.value,
+                     ops::tolerance(args, reference.q, static_cast<bool>(args.q_norm), type));
         for (std::int64_t t = 0; t < tokens; ++t)
           for (std::int64_t i = q; i < cols; ++i)
             ASSERT_EQ(load_element(type, args.qkv.data, t * cols + i), load_element(type, before.data(), t * cols + i));
 
-        const auto check_cache = [&](const TensorRef& cache, const ops::Values& values,
+        // Codes hold nothing beyond 448; v is rounded to them, and to nothing else.
+        const auto stored = [&](std::vector<double> values, bool rounded) {
+          for (double& x : values) {
+            if (types.cache == DType::f8_e4m3) x = std::clamp(x, -448.0, 448.0);
+            if (rounded && types.cache == DType::f8_e4m3)
+              x = static_cast<double>(num::to_float(num::from_double<num::fp8_e4m3>(x)));
+          }
+          return values;
+        };
+        const auto check_cache = [&](const TensorRef& cache, const std::vector<double>& values,
                                      const std::vector<double>& tolerance) {
           std::vector<double> appended;
           std::vector<bool> filled(static_cast<std::size_t>(cache.elements()));
@@ -139,18 +150,19 @@ TEST_P(SmallOps, RopeAppend) {
                 args.page_table.as<std::int32_t>()[seq * args.page_table.shape[1] + position / pages];
             for (std::int64_t i = 0; i < kv; ++i) {
               const std::int64_t at = ((page * args.kv_heads + i / dim) * pages + position % pages) * dim + i % dim;
-              appended.push_back(load_element(type, cache.data, at));
+              appended.push_back(load_element(types.cache, cache.data, at));
               filled[static_cast<std::size_t>(at)] = true;
             }
           }
           std::vector<float> rounded(appended.begin(), appended.end());
-          expect_close(tensor(rounded.data(), {static_cast<std::int64_t>(rounded.size())}), values.value, tolerance);
+          expect_close(tensor(rounded.data(), {static_cast<std::int64_t>(rounded.size())}), values, tolerance);
           for (std::int64_t i = 0; i < cache.elements(); ++i)
-            ASSERT_TRUE(filled[static_cast<std::size_t>(i)] || std::isnan(load_element(type, cache.data, i)))
+            ASSERT_TRUE(filled[static_cast<std::size_t>(i)] || std::isnan(load_element(types.cache, cache.data, i)))
                 << "element " << i << " of the cache";
         };
-        check_cache(args.cache.k, reference.k, ops::tolerance(args, reference.k, static_cast<bool>(args.k_norm)));
-        check_cache(args.cache.v, reference.v, std::vector<double>(reference.v.value.size(), 0.0));
+        check_cache(args.cache.k, stored(reference.k.value, false),
+                    ops::tolerance(args, reference.k, static_cast<bool>(args.k_norm), types.cache));
+        check_cache(args.cache.v, stored(reference.v.value, true), std::vector<double>(reference.v.value.size(), 0.0));
       });
     }
 }

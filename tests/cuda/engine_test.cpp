@@ -72,7 +72,11 @@ INSTANTIATE_TEST_SUITE_P(Models, CudaParity, testing::ValuesIn(kFixtureModels), 
 class CudaFormats : public CudaEngine, public testing::WithParamInterface<const char*> {};
 
 TEST_P(CudaFormats, PerplexityIsTheEmulations) {
-  ASSERT_VALUE(const NumberFormat format, format_from(GetParam()));
+  std::string name = GetParam();
+  const auto plus = name.find('+');
+  const KvCacheType kv_cache = plus == name.npos ? KvCacheType::automatic : KvCacheType::fp8;
+  name.resize(std::min(name.size(), plus));
+  ASSERT_VALUE(const NumberFormat format, format_from(name));
   ASSERT_VALUE(const model::ModelSource source, model::find_model(demo_folder()));
   ASSERT_VALUE(const model::Tokenizer tokenizer, model::Tokenizer::load(*source.files));
   std::ifstream file(demo_folder() + "/eval.txt");
@@ -80,7 +84,8 @@ TEST_P(CudaFormats, PerplexityIsTheEmulations) {
   ASSERT_VALUE(std::vector<TokenId> ids, tokenizer.encode(text.substr(0, 24000), true));
   ASSERT_GT(ids.size(), 4096U);
   ids.resize(4096);
-  const EngineOptions options{.precision = format.precision, .weights = format.weights, .max_context = 512};
+  const EngineOptions options{
+      .precision = format.precision, .weights = format.weights, .kv_cache = kv_cache, .max_context = 512};
   const TestBackend cpu(false);
   ASSERT_VALUE(const auto here, make_engine("demo", *cpu, options));
   ASSERT_VALUE(const auto there, make_engine("demo", backend, options, card.device->memory()));
@@ -89,16 +94,17 @@ TEST_P(CudaFormats, PerplexityIsTheEmulations) {
   ASSERT_VALUE(const auto found, quality::perplexity(*there, ids, {.window = 256}));
   std::printf("%s: perplexity %.6f, the CPU's %.6f, %+.4f%%\n", GetParam(), found.ppl(), expected.ppl(),
               100 * (found.ppl() / expected.ppl() - 1));
-  const double allowed = format.weights.layers == quant::Format::bf16 ? 0.001 : 0.003;
+  const double allowed = GetParam() == std::string_view("bf16") ? 0.001 : 0.003;
   EXPECT_NEAR(found.ppl() / expected.ppl(), 1, allowed);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaFormats,
                          testing::Values("bf16", "fp16", "fp32", "fp8", "fp8-tensor", "fp8-block", "int8", "int8-wo",
-                                         "fp8-wo"),
+                                         "fp8-wo", "bf16+fp8kv", "fp16+fp8kv", "fp32+fp8kv", "fp8+fp8kv"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::erase(name, '-');
+                           std::ranges::replace(name, '+', '_');
                            return name;
                          });
 
@@ -191,15 +197,19 @@ TEST_F(CudaEngine, ASequenceAloneHasTheTokensItHasAmongSixteen) {
   ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
   const std::vector<Request> requests = sixteen(golden);
   // Our own kernels promise equal bits in any batch; the library's do not.
-  const EngineOptions options{.max_context = 256,
-                              .max_seqs = 16,
-                              .force = {{"linear", "linear/cuda.tiled"}, {"attention", "attention/cuda.flash"}}};
-  ASSERT_VALUE(const auto engine, make_engine("demo", backend, options, card.device->memory()));
-  ASSERT_VALUE(const auto together, run_all(*engine, requests));
-  EXPECT_TRUE(engine->batch_invariant());
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    ASSERT_VALUE(const auto alone, run_all(*engine, {requests[i]}));
-    EXPECT_EQ(alone[0], together[i]) << i;
+  for (const KvCacheType kv_cache : {KvCacheType::automatic, KvCacheType::fp8}) {
+    const char* const flash = kv_cache == KvCacheType::fp8 ? "attention/cuda.flash_kv8" : "attention/cuda.flash";
+    const EngineOptions options{.kv_cache = kv_cache,
+                                .max_context = 256,
+                                .max_seqs = 16,
+                                .force = {{"linear", "linear/cuda.tiled"}, {"attention", flash}}};
+    ASSERT_VALUE(const auto engine, make_engine("demo", backend, options, card.device->memory()));
+    ASSERT_VALUE(const auto together, run_all(*engine, requests));
+    EXPECT_TRUE(engine->batch_invariant());
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_VALUE(const auto alone, run_all(*engine, {requests[i]}));
+      EXPECT_EQ(alone[0], together[i]) << i;
+    }
   }
 }
 

@@ -59,6 +59,7 @@ TEST_P(CudaVariants, LinearTiled) { check_variants(catalog().linear, GetParam(),
 TEST_P(CudaVariants, LinearSimple) { check_variants(catalog().linear, GetParam(), ".simple"); }
 TEST_P(CudaVariants, AttentionDecode) { check_variants(catalog().attention, GetParam(), ".decode"); }
 TEST_P(CudaVariants, AttentionFlash) { check_variants(catalog().attention, GetParam(), ".flash"); }
+TEST_P(CudaVariants, AttentionFlashKv8) { check_variants(catalog().attention, GetParam(), ".flash_kv8"); }
 TEST_P(CudaVariants, AttentionStandard) { check_variants(catalog().attention, GetParam(), ".standard"); }
 TEST_P(CudaVariants, AttentionSimple) { check_variants(catalog().attention, GetParam(), ".simple"); }
 

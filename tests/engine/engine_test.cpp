@@ -251,6 +251,28 @@ TEST_F(EngineTest, ASharedPrefixIsNotComputedAgainAndChangesNoToken) {
   }
 }
 
+TEST_F(EngineTest, ASharedPrefixOfAnFp8CacheChangesNoToken) {
+  std::vector<std::vector<std::vector<TokenId>>> found;
+  for (const bool reuse : {true, false}) {
+    ASSERT_VALUE(const auto engine, make_engine("llama2", *backend,
+                                                {.precision = Precision::f32,
+                                                 .kv_cache = KvCacheType::fp8,
+                                                 .max_context = 256,
+                                                 .max_seqs = 4,
+                                                 .prefix_reuse = reuse},
+                                                memory));
+    std::vector<Request> requests;
+    for (const int n : {130, 64, 130}) requests.push_back({.prompt = prompt(n), .max_tokens = 32});
+    ASSERT_VALUE(const auto alone, run_all(*engine, {requests[0]}));
+    ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
+    EXPECT_EQ(tokens[0], alone[0]);
+    EXPECT_EQ(tokens[2], alone[0]);
+    EXPECT_EQ(engine->reused_tokens(), reuse ? 256 : 0);
+    found.push_back(tokens);
+  }
+  EXPECT_EQ(found[0], found[1]);
+}
+
 TEST_F(EngineTest, ASequenceComputedAgainContinuesWithTheSameTokens) {
   // Each sequence ends with 3 pages of 64 tokens; 5 pages hold the prompts, not both ends.
   const Bytes page{2 * 3 * 4 * 16 * 64 * 4};

@@ -50,6 +50,30 @@ TEST_F(FitTest, TheLargestBatchLoadsIntoTheMemoryAndOneMoreDoesNot) {
   }
 }
 
+// Cache of codes takes half the bytes, in the prediction, in the engine, and so in what fits.
+TEST_F(FitTest, AnFp8CacheTakesHalfAndTwiceAsManySequencesFit) {
+  ASSERT_VALUE(const model::ModelSource source, model::find_model("demo"));
+  EngineOptions wide{.step_tokens = 64}, narrow = wide;
+  narrow.kv_cache = KvCacheType::fp8;
+  const EngineOptions options = options_for(source.config, wide, 3, 200);
+  const EngineOptions half = options_for(source.config, narrow, 3, 200);
+  EXPECT_EQ(half.kv_memory.count * 2, options.kv_memory.count);
+  ASSERT_VALUE(const MemoryPlan predicted, plan_memory(source.config, *backend, half));
+  EXPECT_EQ(predicted.max_context_tokens, 3 * 256);
+  CountingResource counted(host_memory());
+  ASSERT_VALUE(const auto engine, Engine::make(source, *backend, counted, half));
+  EXPECT_EQ(predicted.total(), counted.live());
+  const model::ModelConfig& c = source.config;
+  EXPECT_EQ(engine->kv_bytes_per_token().count, 2 * c.layers * c.kv_heads * c.head_dim);
+
+  // Of a model whose weights are small beside the cache.
+  ASSERT_VALUE(const model::ModelSource large, model::find_model("synthetic:llama-3-8b"));
+  ASSERT_VALUE(const Fit fit, largest_batch(large.config, *backend, {}, 8192, 32_GiB));
+  ASSERT_VALUE(const Fit more, largest_batch(large.config, *backend, {.kv_cache = KvCacheType::fp8}, 8192, 32_GiB));
+  EXPECT_GE(more.seqs, 2 * fit.seqs - 2);
+  EXPECT_LE(more.seqs, 2 * fit.seqs + 2);
+}
+
 TEST_F(FitTest, NothingFitsWhereTheWeightsDoNot) {
   ASSERT_VALUE(const model::ModelSource source, model::find_model("demo"));
   ASSERT_VALUE(const Fit fit, largest_batch(source.config, *backend, {}, 256, 8_MiB));

@@ -53,6 +53,62 @@ TEST_F(DemoText, Bf16CostsLittle) {
   EXPECT_GT(exact.standard_error(), 0);
 }
 
+// e4m3 codes keep 4 significant bits: an element's error is at most 2^-4 of it, and, with mantissas spread evenly, a
+// root mean square of r = 2^-3 / sqrt(12) sqrt(1/2) = 0.0255. A layer's attention then errs, relatively and to first
+// order, by r for the values (weights sum to 1) and by as much for the scores of keys of like size; errors of L layers
+// are independent and end in logits that err by at most sqrt(2 L) r of their spread s about their mean. Noise of
+// variance e^2 in the logits costs e^2 / 2 of log-likelihood (the second term of the softmax's expansion: its first has
+// no mean).
+TEST_F(DemoText, Fp8KeysAndValuesCostWhatTheirRoundingDoes) {
+  const Windowing how{.window = 512, .bos = 0};
+  const EngineOptions bf16{.max_context = 512, .max_seqs = 1};
+  EngineOptions fp8 = bf16;
+  fp8.kv_cache = engine::KvCacheType::fp8;
+  ASSERT_VALUE(const Perplexity wide, score(bf16, 8000, how));
+  ASSERT_VALUE(const Perplexity narrow, score(fp8, 8000, how));
+  ASSERT_VALUE(const auto engine, engine::make_engine("demo", *backend, bf16));
+  double squares = 0;
+  std::int64_t rows = 0;
+  RL_CHECK(engine
+               ->score(std::span(ids).first(500),
+                       [&](std::int64_t, const TensorRef& logits) -> Status {
+                         for (std::int64_t r = 0; r < logits.shape[0]; ++r, ++rows) {
+                           const float* const row = logits.as<const float>() + r * logits.shape[1];
+                           double sum = 0, sum_squares = 0;
+                           for (std::int64_t i = 0; i < logits.shape[1]; ++i)
+                             sum += row[i], sum_squares += double{row[i]} * row[i];
+                           const auto n = static_cast<double>(logits.shape[1]);
+                           squares += sum_squares / n - sum / n * (sum / n);
+                         }
+                         return ok();
+                       })
+               .has_value());
+  const double spread = squares / static_cast<double>(rows), r = 0.125 / std::sqrt(24.0);
+  const double bound = r * r * static_cast<double>(engine->config().layers) * spread;
+  const double cost = std::log(narrow.ppl() / wide.ppl());
+  std::printf("perplexity %.5f with e4m3 keys and values, %.5f with bf16: ln ratio %+.5f, bound %.5f\n", narrow.ppl(),
+              wide.ppl(), cost, bound);
+  EXPECT_NE(cost, 0);
+  EXPECT_LT(std::abs(cost), bound);
+}
+
+// And what is computed is what the codes say: as by the oracle, whose stores and loads of codes are exact. In fp32 both
+// round the same values to codes, but where they differ in a float's last bits about the middle of two codes.
+TEST_F(DemoText, Fp8KeysAndValuesAreThoseOfTheOracle) {
+  const EngineOptions options{.precision = Precision::f32,
+                              .kv_cache = engine::KvCacheType::fp8,
+                              .max_context = 64,
+                              .max_seqs = 1,
+                              .step_tokens = 64};
+  constexpr std::int64_t kTokens = 126;
+  const Windowing how{.window = 64, .bos = 0};
+  const TestBackend reference(true);
+  ASSERT_VALUE(const Perplexity fast, score(options, kTokens, how));
+  ASSERT_VALUE(const auto oracle, engine::make_engine("demo", *reference, options));
+  ASSERT_VALUE(const Perplexity exact, perplexity(*oracle, std::span(ids).first(kTokens), how));
+  EXPECT_NEAR(fast.ppl() / exact.ppl(), 1, 0.003);
+}
+
 // Windows of w tokens with BOS score every token; without, the first of each is context.
 TEST_F(DemoText, WindowsScoreTheTokensTheySay) {
   const EngineOptions options{.precision = Precision::f32, .max_context = 64, .max_seqs = 1};

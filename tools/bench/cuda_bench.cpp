@@ -1,6 +1,6 @@
 // Kernel times at model shapes: each variant that supports a shape, from a captured graph of calls over several sets of
 // random inputs in rotation, beside the card's read bandwidth and cuBLASLt's matrix rate of the same run.
-// usage: redline_cuda_bench [linear|attention|small|ceilings ...]
+// usage: redline_cuda_bench [linear|attention|decode|small|ceilings ...]
 
 #include <cstdio>
 #include <cstring>
@@ -145,13 +145,16 @@ Status linear(Bench& bench) {
 struct AttentionShape {
   std::int64_t seqs, queries, keys, heads, kv_heads, head_dim;
   bool causal;
+  DType cache = DType::bf16;
+  std::int64_t chunk = 0;  // queries of one sequence more, of as many keys
 };
 
 Status attention_one(Bench& bench, const AttentionShape& s) {
-  const std::int64_t tokens = s.seqs * s.queries, pages = (s.keys + 63) / 64;
+  const std::int64_t seqs = s.seqs + (s.chunk > 0 ? 1 : 0), tokens = s.seqs * s.queries + s.chunk;
+  const std::int64_t pages = (s.keys + 63) / 64;
   RL_ASSIGN(const Buffer q, bench.random(tokens * s.heads * s.head_dim * 2));
   RL_ASSIGN(const Buffer out, bench.random(tokens * s.heads * s.head_dim * 2));
-  const std::int64_t kv_bytes = s.seqs * pages * 64 * s.kv_heads * s.head_dim * 2;
+  const std::int64_t kv_bytes = seqs * pages * 64 * s.kv_heads * s.head_dim * size_of(s.cache);
   const int sets = s.queries > 1 ? 1 : static_cast<int>(std::clamp<std::int64_t>(200'000'000 / kv_bytes, 1, 16));
   std::vector<Buffer> k, v;
   for (int i = 0; i < sets; ++i) {
@@ -160,10 +163,10 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
     k.push_back(std::move(keys)), v.push_back(std::move(values));
   }
   std::vector<std::int32_t> table, kv_len, cu_q{0};
-  for (std::int64_t i = 0; i < s.seqs; ++i) {
+  for (std::int64_t i = 0; i < seqs; ++i) {
     for (std::int64_t p = 0; p < pages; ++p) table.push_back(static_cast<std::int32_t>(i * pages + p));
     kv_len.push_back(static_cast<std::int32_t>(s.keys));
-    cu_q.push_back(static_cast<std::int32_t>((i + 1) * s.queries));
+    cu_q.push_back(static_cast<std::int32_t>(i < s.seqs ? (i + 1) * s.queries : tokens));
   }
   const auto upload = [&](const std::vector<std::int32_t>& values) -> Result<Buffer> {
     RL_ASSIGN(Buffer buffer, Buffer::make(bench.device->memory(), {std::ssize(values) * 4}));
@@ -176,22 +179,23 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
   RL_TRY(bench.stream->synchronize());
   const auto args_of = [&](int i) {
     const auto set = static_cast<std::size_t>(i % sets);
-    return ops::AttentionArgs{
-        .q = tensor(q.data(), DType::bf16, {tokens, s.heads, s.head_dim}),
-        .kv = {.k = tensor(k[set].data(), DType::bf16, {s.seqs * pages, s.kv_heads, 64, s.head_dim}),
-               .v = tensor(v[set].data(), DType::bf16, {s.seqs * pages, s.kv_heads, 64, s.head_dim})},
-        .index = {.page_table = tensor(d_table.data(), DType::i32, {s.seqs, pages}),
-                  .kv_len = tensor(d_len.data(), DType::i32, {s.seqs}),
-                  .cu_q = tensor(d_cu.data(), DType::i32, {s.seqs + 1})},
-        .causal = s.causal,
-        .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim)),
-        .max_kv = s.keys,
-        .max_q = s.queries,
-        .out = tensor(out.data(), DType::bf16, {tokens, s.heads, s.head_dim})};
+    return ops::AttentionArgs{.q = tensor(q.data(), DType::bf16, {tokens, s.heads, s.head_dim}),
+                              .kv = {.k = tensor(k[set].data(), s.cache, {seqs * pages, s.kv_heads, 64, s.head_dim}),
+                                     .v = tensor(v[set].data(), s.cache, {seqs * pages, s.kv_heads, 64, s.head_dim})},
+                              .index = {.page_table = tensor(d_table.data(), DType::i32, {seqs, pages}),
+                                        .kv_len = tensor(d_len.data(), DType::i32, {seqs}),
+                                        .cu_q = tensor(d_cu.data(), DType::i32, {seqs + 1})},
+                              .causal = s.causal,
+                              .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim)),
+                              .max_kv = s.keys,
+                              .max_q = std::max(s.queries, s.chunk),
+                              .out = tensor(out.data(), DType::bf16, {tokens, s.heads, s.head_dim})};
   };
   for (const auto& variant : catalog().attention) {
     const std::string_view name = variant.name;
-    if (name.ends_with(".simple") || (s.queries == 1 && name.ends_with(".flash"))) continue;
+    if (name.ends_with(".simple") || (s.queries == 1 && s.chunk == 0 && name.find(".flash") != name.npos) ||
+        (s.chunk > 0 && name.ends_with(".standard")))
+      continue;
     if (!variant.supports(args_of(0), bench.device->info().arch)) continue;
     auto workspace = Buffer::make(bench.device->memory(), variant.workspace(args_of(0)));
     if (!workspace) continue;
@@ -205,10 +209,11 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
     const double flops = 4.0 * static_cast<double>(s.seqs * s.heads * s.head_dim) * static_cast<double>(s.queries) *
                          static_cast<double>(s.keys) * (s.causal && s.queries > 1 ? 0.5 : 1);
     std::printf(
-        "%-24s D %3ld heads %2ld/%2ld seqs %2ld q %5ld kv %6ld %s: %9.2f us %7.1f TFLOP/s %6.3f TB/s, workspace %.0f "
-        "MiB\n",
-        variant.name, s.head_dim, s.heads, s.kv_heads, s.seqs, s.queries, s.keys, s.causal ? "causal" : "full  ",
-        *seconds * 1e6, flops / *seconds / 1e12, 2.0 * static_cast<double>(kv_bytes) / *seconds / 1e12,
+        "%-24s D %3ld heads %2ld/%2ld seqs %2ld q %5ld+%-4ld kv %6ld %s %-7s: %9.2f us %7.1f TFLOP/s %6.3f TB/s, "
+        "workspace %.0f MiB\n",
+        variant.name, s.head_dim, s.heads, s.kv_heads, s.seqs, s.queries, s.chunk, s.keys,
+        s.causal ? "causal" : "full  ", name_of(s.cache), *seconds * 1e6, flops / *seconds / 1e12,
+        2.0 * static_cast<double>(kv_bytes) / *seconds / 1e12,
         static_cast<double>(workspace->size().count) / 1048576.0);
   }
   std::fflush(stdout);
@@ -223,9 +228,21 @@ Status attention(Bench& bench) {
         RL_TRY(attention_one(bench, {16384 / seq, seq, seq, 2048 / head_dim, 2048 / head_dim, head_dim, causal}));
   for (const std::int64_t seq : {512, 1024, 2048, 4096, 8192})
     RL_TRY(attention_one(bench, {8192 / seq, seq, seq, 16, 16, 128, false}));
-  for (const std::int64_t keys : {512, 2048, 8192, 32768})
-    for (const std::int64_t seqs : {1, 16, 64})
-      if (seqs * keys <= 524288) RL_TRY(attention_one(bench, {seqs, 1, keys, 32, 8, 128, true}));
+  return ok();
+}
+
+Status decode(Bench& bench) {
+  std::printf("\ndecode and mixed attention\n");
+  for (const DType cache : {DType::bf16, DType::f8_e4m3}) {
+    for (const std::int64_t keys : {512, 2048, 8192, 32768})
+      for (const std::int64_t seqs : {1, 16, 64})
+        if (seqs * keys <= 524288) RL_TRY(attention_one(bench, {seqs, 1, keys, 32, 8, 128, true, cache}));
+    RL_TRY(attention_one(bench, {1, 2048, 2048, 32, 8, 128, true, cache}));
+    RL_TRY(attention_one(bench, {1, 512, 8192, 32, 8, 128, true, cache}));
+    // A chunk of a prompt beside decoding sequences; the figures count the latter.
+    RL_TRY(attention_one(bench, {15, 1, 2048, 32, 8, 128, true, cache, 512}));
+    RL_TRY(attention_one(bench, {63, 1, 2048, 32, 8, 128, true, cache, 512}));
+  }
   return ok();
 }
 
@@ -318,6 +335,7 @@ Status run(int argc, char** argv) {
   if (wanted("ceilings")) RL_TRY(ceilings(bench));
   if (wanted("linear")) RL_TRY(linear(bench));
   if (wanted("attention")) RL_TRY(attention(bench));
+  if (wanted("decode")) RL_TRY(decode(bench));
   if (wanted("small")) RL_TRY(small(bench));
   return ok();
 }

@@ -3,12 +3,14 @@
 // there and reads it back for the product with V, as a matrix library's three calls do: it computes masked scores too.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 
 #include "base/checked.h"
 #include "cpu/fast/attention_kernels.h"
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/variants.h"
+#include "num/convert.h"
 
 namespace rl::cpu {
 namespace {
@@ -39,6 +41,30 @@ Status supports(const AttentionArgs& args, const Arch& arch) {
   return ok();
 }
 
+// The values of all e4m3 codes, exact in each type.
+template <class T>
+constexpr std::array<T, 256> values_of_codes() {
+  std::array<T, 256> values{};
+  for (unsigned code = 0; code < 256; ++code)
+    values[code] = num::from_float<T>(num::to_float(num::fp8_e4m3{static_cast<std::uint8_t>(code)}));
+  return values;
+}
+const void* code_values(const AttentionArgs& args) {
+  static constexpr auto kFloat = values_of_codes<float>();
+  static constexpr auto kBf16 = values_of_codes<num::bf16>();
+  static constexpr auto kFp16 = values_of_codes<num::fp16>();
+  if (args.kv.k.dtype != DType::f8_e4m3) return nullptr;
+  switch (number_of(args.q.dtype)) {
+    case Number::f32:
+      return kFloat.data();
+    case Number::bf16:
+      return kBf16.data();
+    case Number::f16:
+      return kFp16.data();
+  }
+  return nullptr;
+}
+
 AttentionProblem problem_of(const AttentionArgs& args) {
   const TensorRef& k = args.kv.k;
   return {.q = args.q.data,
@@ -49,6 +75,7 @@ AttentionProblem problem_of(const AttentionArgs& args) {
           .page_tokens = k.shape[2],
           .step = key_step(k.shape[2]),
           .type = number_of(args.q.dtype),
+          .code_values = code_values(args),
           .page_table = args.index.page_table.as<const std::int32_t>(),
           .page_table_stride = args.index.page_table.strides[0],
           .kv_heads = k.shape[1],

@@ -62,11 +62,24 @@ inline const char* query_row(const AttentionProblem& p, const RowBlock& b, std::
 }
 
 // The rows of K or V from key `first` (a multiple of p.step) to the end of its page: [..][head_dim].
-template <Mode M>
-inline const char* page_rows(const AttentionProblem& p, const RowBlock& b, const void* cache, std::int64_t first) {
+inline const char* stored_rows(const AttentionProblem& p, const RowBlock& b, const void* cache, std::int64_t first,
+                               std::int64_t element_bytes) {
   const std::int64_t page = p.page_table[b.seq * p.page_table_stride + first / p.page_tokens];
   const std::int64_t row = (page * p.kv_heads + b.kv_head) * p.page_tokens + first % p.page_tokens;
-  return static_cast<const char*>(cache) + row * p.head_dim * kElementBytes<M>;
+  return static_cast<const char*>(cache) + row * p.head_dim * element_bytes;
+}
+// The same as elements: where they lie, or, of a cache of codes, p.step rows of values in `widened`.
+template <Mode M>
+inline const char* page_rows(const AttentionProblem& p, const RowBlock& b, const void* cache, std::int64_t first,
+                             Cell* widened) {
+  if (!p.code_values) return stored_rows(p, b, cache, first, kElementBytes<M>);
+  using Bits = std::conditional_t<M == Mode::f32, std::uint32_t, std::uint16_t>;
+  using Element [[gnu::may_alias]] = Bits;
+  const auto* const codes = reinterpret_cast<const unsigned char*>(stored_rows(p, b, cache, first, 1));
+  const auto* const values = static_cast<const Element*>(p.code_values);
+  auto* const to = reinterpret_cast<Element*>(widened);
+  for (std::int64_t i = 0; i < p.step * p.head_dim; ++i) to[i] = values[codes[i]];
+  return reinterpret_cast<const char*>(widened);
 }
 
 // Where a finished row goes: the output tensor, or a partial result that combine() will join.

@@ -19,7 +19,9 @@ struct AttentionProblem {
   const void* v = nullptr;  // likewise
   std::int64_t page_tokens = 0;
   std::int64_t step = 0;      // keys visited at a time: 16, 32 or 64, a divisor of page_tokens
-  Number type = Number::f32;  // of q, k and v
+  Number type = Number::f32;  // of q, and of k and v
+  // Where k and v are e4m3 codes: the 256 codes' values, of `type`, which they are read as.
+  const void* code_values = nullptr;
   const std::int32_t* page_table = nullptr;
   std::int64_t page_table_stride = 0;
   std::int64_t kv_heads = 0, heads = 0, head_dim = 0;

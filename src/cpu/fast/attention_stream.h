@@ -17,7 +17,8 @@ struct alignas(64) StreamScratch {
   Cell q[kStreamPool * kMaxHeadDim];     // [kv head][row][kMaxHeadDim elements]
   float out[kStreamPool * kMaxHeadDim];  // [kv head][row][head_dim]
   float maximum[kStreamPool], sum[kStreamPool], alpha[kStreamPool];
-  float scores[kStreamRows * kTileKeys];  // [row][key] of one kv head, then P in place
+  float scores[kStreamRows * kTileKeys];                        // [row][key] of one kv head, then P in place
+  Cell k[kTileKeys * kMaxHeadDim], v[kTileKeys * kMaxHeadDim];  // rows of a cache of codes, widened
 };
 
 // One kv head's part of it.
@@ -303,12 +304,13 @@ inline void for_steps(const AttentionProblem& p, const RowBlock& b, F&& f) {
     for (std::int64_t head = 0; head < b.kv_heads; ++head) f(first, head);
 }
 
-// The rows of a cache that for_steps visits next.
+// The rows of a cache that for_steps visits next, to be asked for; null where it holds codes.
 template <Mode M>
 inline const char* rows_after(const AttentionProblem& p, const RowBlock& b, const void* cache, std::int64_t first,
                               std::int64_t head) {
-  if (head + 1 < b.kv_heads) return page_rows<M>(p, block_of(b, head + 1), cache, first);
-  return first + p.step < b.kv_end ? page_rows<M>(p, b, cache, first + p.step) : nullptr;
+  if (p.code_values) return nullptr;
+  if (head + 1 < b.kv_heads) return stored_rows(p, block_of(b, head + 1), cache, first, kElementBytes<M>);
+  return first + p.step < b.kv_end ? stored_rows(p, b, cache, first + p.step, kElementBytes<M>) : nullptr;
 }
 
 template <Mode M>
@@ -323,8 +325,9 @@ inline void flash_stream(const AttentionProblem& p, const RowBlock& b, float* pa
     const RowBlock one = block_of(b, head);
     const StreamRows part = rows_of(b, s, head);
     const std::int64_t keys = smaller(p.step, b.kv_end - first), computed = (keys + kLanes - 1) / kLanes * kLanes;
-    const char* const v_rows = page_rows<M>(p, one, p.v, first);
-    stream_scores<M>(p, one, page_rows<M>(p, one, p.k, first), keys, part, s.scores, kTileKeys, v_rows);
+    const char* const v_rows = page_rows<M>(p, one, p.v, first, s.v);
+    stream_scores<M>(p, one, page_rows<M>(p, one, p.k, first, s.k), keys, part, s.scores, kTileKeys,
+                     p.code_values ? nullptr : v_rows);
     for (std::int64_t row = 0; row < rows; ++row) {
       float* const scores = s.scores + row * kTileKeys;
       mask_row(visible(p, b, smaller(row, b.rows() - 1)), first, computed, scores);
@@ -356,8 +359,8 @@ inline void standard_stream_scores(const AttentionProblem& p, const RowBlock& b,
     pack_stream_query<M>(p, block_of(b, head), rows_of(b, s, head));
   for_steps(p, b, [&](std::int64_t first, std::int64_t head) {
     const RowBlock one = block_of(b, head);
-    stream_scores<M>(p, one, page_rows<M>(p, one, p.k, first), smaller(p.step, b.kv_end - first), rows_of(b, s, head),
-                     head_scores(b, scores, head) + (first - b.kv_begin), stream_pitch(b),
+    stream_scores<M>(p, one, page_rows<M>(p, one, p.k, first, s.k), smaller(p.step, b.kv_end - first),
+                     rows_of(b, s, head), head_scores(b, scores, head) + (first - b.kv_begin), stream_pitch(b),
                      rows_after<M>(p, b, p.k, first, head));
   });
 }
@@ -384,8 +387,8 @@ inline void standard_stream_values(const AttentionProblem& p, const RowBlock& b,
   for_steps(p, b, [&](std::int64_t first, std::int64_t head) {
     const char* const weights =
         reinterpret_cast<const char*>(head_scores(b, scores, head)) + (first - b.kv_begin) * (M == Mode::dot ? 2 : 4);
-    stream_values<M>(p, b, page_rows<M>(p, block_of(b, head), p.v, first), smaller(p.step, b.kv_end - first), weights,
-                     pitch * static_cast<std::int64_t>(sizeof(float)), rows_of(b, s, head),
+    stream_values<M>(p, b, page_rows<M>(p, block_of(b, head), p.v, first, s.v), smaller(p.step, b.kv_end - first),
+                     weights, pitch * static_cast<std::int64_t>(sizeof(float)), rows_of(b, s, head),
                      rows_after<M>(p, b, p.v, first, head));
   });
   for (std::int64_t head = 0; head < b.kv_heads; ++head) {

@@ -127,6 +127,7 @@ struct alignas(64) TileScratch {
   Cell p[kTileKeys * kTileRows];          // [key or pair of keys][row]
   float out[kMaxHeadDim * kTileRows];     // [head_dim][row]
   Cell operand[kTileKeys * kMaxHeadDim];  // a page of K or V as the product reads it
+  Cell widened[kTileKeys * kMaxHeadDim];  // rows of K or V of a cache of codes
   float maximum[kTileRows], sum[kTileRows], alpha[kTileRows];
 };
 
@@ -333,7 +334,7 @@ inline void flash_tile(const AttentionProblem& p, const RowBlock& b, float* part
   for (std::int64_t row = 0; row < kTileRows; ++row) s.maximum[row] = -kInfinity, s.sum[row] = 0;
   for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step) {
     const std::int64_t keys = smaller(p.step, b.kv_end - first);
-    tile_scores<M>(p, page_rows<M>(p, b, p.k, first), keys, rows, s, s.scores, kTileRows);
+    tile_scores<M>(p, page_rows<M>(p, b, p.k, first, s.widened), keys, rows, s, s.scores, kTileRows);
     mask_scores(p, b, first, keys, s.scores, kTileRows);
     for (std::int64_t lane = 0; lane < rows; lane += kLanes) {
       const Vec before = load(s.maximum + lane);
@@ -345,7 +346,7 @@ inline void flash_tile(const AttentionProblem& p, const RowBlock& b, float* part
       store(s.alpha + lane, alpha);
       store(s.sum + lane, fma(load(s.sum + lane), alpha, sum));
     }
-    tile_values<M>(p, page_rows<M>(p, b, p.v, first), keys, rows, s, s.p, kTileRows,
+    tile_values<M>(p, page_rows<M>(p, b, p.v, first, s.widened), keys, rows, s, s.p, kTileRows,
                    first == b.kv_begin ? nullptr : s.alpha);
   }
   finish_tile(p, b, s, partial);
@@ -358,7 +359,7 @@ inline void standard_tile_scores(const AttentionProblem& p, const RowBlock& b, f
   const std::int64_t rows = b.rows(), pitch = padded_rows(rows);
   pack_query<M>(p, b, s.q);
   for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step)
-    tile_scores<M>(p, page_rows<M>(p, b, p.k, first), smaller(p.step, b.kv_end - first), rows, s,
+    tile_scores<M>(p, page_rows<M>(p, b, p.k, first, s.widened), smaller(p.step, b.kv_end - first), rows, s,
                    scores + (first - b.kv_begin) * pitch, pitch);
 }
 
@@ -387,8 +388,8 @@ inline void standard_tile_values(const AttentionProblem& p, const RowBlock& b, f
   for (std::int64_t first = b.kv_begin; first < b.kv_end; first += p.step) {
     const std::int64_t at = first - b.kv_begin;
     const auto* const weights = reinterpret_cast<const Cell*>(scores) + (M == Mode::dot ? at / 2 : at) * pitch;
-    tile_values<M>(p, page_rows<M>(p, b, p.v, first), smaller(p.step, b.kv_end - first), rows, s, weights, pitch,
-                   first == b.kv_begin ? nullptr : s.alpha);
+    tile_values<M>(p, page_rows<M>(p, b, p.v, first, s.widened), smaller(p.step, b.kv_end - first), rows, s, weights,
+                   pitch, first == b.kv_begin ? nullptr : s.alpha);
   }
   const float* const sums = standard_sums(b, scores);
   for (std::int64_t row = 0; row < pitch; ++row) s.sum[row] = sums[row];

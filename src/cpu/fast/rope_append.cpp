@@ -1,12 +1,27 @@
-// rope_append, a token at a time: q heads in place, k heads into their page, v copied beside them.
+// rope_append, a token at a time: q heads in place, k heads into their page, v copied beside them. Into a cache of
+// codes both go by way of floats, which are rounded once.
 
 #include "cpu/fast/simd_rows.h"
 #include "cpu/fast/variants.h"
+#include "num/convert.h"
 
 namespace rl::cpu {
 namespace {
 
-void append_token(const ops::RopeAppendArgs& args, const SmallOps& kernels, std::int64_t token) {
+// n elements of `type` as floats.
+void widen(const SmallOps& kernels, Number type, const void* from, std::int64_t n, float* to) {
+  if (type == Number::bf16) return kernels.widen_bf16(static_cast<const std::uint16_t*>(from), n, to);
+  if (type == Number::f16) return kernels.widen_f16(static_cast<const num::fp16*>(from), n, to);
+  std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(float));
+}
+
+void write_codes(std::span<const float> values, void* to) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    static_cast<num::fp8_e4m3*>(to)[i] = num::from_float<num::fp8_e4m3>(values[i]);
+}
+
+// wide: [head_dim] to work in.
+void append_token(const ops::RopeAppendArgs& args, const SmallOps& kernels, std::int64_t token, std::span<float> wide) {
   const std::int64_t dim = args.head_dim, page_tokens = args.cache.k.shape[2];
   const std::int64_t head_bytes = dim * size_of(args.qkv.dtype);
   const std::int64_t position = args.positions.as<const std::int32_t>()[token];
@@ -16,7 +31,7 @@ void append_token(const ops::RopeAppendArgs& args, const SmallOps& kernels, std:
   char* const heads = static_cast<char*>(args.qkv.data) + token * (args.heads + 2 * args.kv_heads) * head_bytes;
   const auto in_cache = [&](const TensorRef& cache, std::int64_t head) {
     const std::int64_t row = (page * args.kv_heads + head) * page_tokens + position % page_tokens;
-    return static_cast<char*>(cache.data) + row * head_bytes;
+    return static_cast<char*>(cache.data) + row * dim * size_of(cache.dtype);
   };
 
   RopeHead head{.type = number_of(args.qkv.dtype),
@@ -30,19 +45,31 @@ void append_token(const ops::RopeAppendArgs& args, const SmallOps& kernels, std:
     kernels.rope_head(head);
   }
   head.norm = args.k_norm ? args.k_norm.as<const float>() : nullptr;
+  const bool codes = args.cache.k.dtype == DType::f8_e4m3;
   for (std::int64_t h = 0; h < args.kv_heads; ++h) {
-    head.in = heads + (args.heads + h) * head_bytes;
-    head.out = in_cache(args.cache.k, h);
-    kernels.rope_head(head);
-    std::memcpy(in_cache(args.cache.v, h), heads + (args.heads + args.kv_heads + h) * head_bytes,
-                static_cast<std::size_t>(head_bytes));
+    const char *const k = heads + (args.heads + h) * head_bytes, *const v = k + args.kv_heads * head_bytes;
+    if (codes) {
+      widen(kernels, number_of(args.qkv.dtype), k, dim, wide.data());
+      head.in = head.out = wide.data();
+      head.type = Number::f32;
+      kernels.rope_head(head);
+      write_codes(wide, in_cache(args.cache.k, h));
+      widen(kernels, number_of(args.qkv.dtype), v, dim, wide.data());
+      write_codes(wide, in_cache(args.cache.v, h));
+    } else {
+      head.in = k;
+      head.out = in_cache(args.cache.k, h);
+      kernels.rope_head(head);
+      std::memcpy(in_cache(args.cache.v, h), v, static_cast<std::size_t>(head_bytes));
+    }
   }
 }
 
 Status launch(const ops::RopeAppendArgs& args, void*, Stream& stream) {
   const SmallOps& kernels = small_ops(stream);
   for_rows(stream, args.qkv.shape[0], args.qkv.shape[1], [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t token = first; token < last; ++token) append_token(args, kernels, token);
+    std::vector<float> wide(static_cast<std::size_t>(args.head_dim));
+    for (std::int64_t token = first; token < last; ++token) append_token(args, kernels, token, wide);
   });
   return ok();
 }

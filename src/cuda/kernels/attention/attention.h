@@ -6,13 +6,13 @@
 namespace rl::cuda {
 
 struct AttentionParams {
-  const void* q;                   // [tokens, heads, head_dim], of `type`; tokens q_stride elements apart
-  const void *k_pages, *v_pages;   // [pages, kv_heads, page_tokens, head_dim], of `type`
-  const std::int32_t* page_table;  // [seqs, page_table_stride]
-  const std::int32_t* kv_len;      // [seqs]
-  const std::int32_t* cu_q;        // [seqs + 1]
-  void* out;                       // [tokens, heads, head_dim], of `out_type`
-  DType type, out_type;
+  const void* q;                     // [tokens, heads, head_dim], of `type`; tokens q_stride elements apart
+  const void *k_pages, *v_pages;     // [pages, kv_heads, page_tokens, head_dim], of `cache_type`
+  const std::int32_t* page_table;    // [seqs, page_table_stride]
+  const std::int32_t* kv_len;        // [seqs]
+  const std::int32_t* cu_q;          // [seqs + 1]
+  void* out;                         // [tokens, heads, head_dim], of `out_type`
+  DType type, cache_type, out_type;  // cache_type: `type`, or f8_e4m3
   int tokens, seqs, heads, kv_heads, head_dim, page_tokens;
   int max_q, max_kv;  // upper bounds
   std::int64_t q_stride, page_table_stride;
@@ -24,13 +24,15 @@ struct AttentionParams {
 // FlashAttention-2 (Dao, arXiv 2307.08691) with mma.sync and cp.async. 16-bit types, out of the same; head_dim a
 // multiple of 8 up to 256; page_tokens a power of two.
 cudaError_t attention_flash(const AttentionParams& params, cudaStream_t stream);
+// The same of a cache of e4m3 codes; head_dim a multiple of 16.
+cudaError_t attention_flash_kv8(const AttentionParams& params, cudaStream_t stream);
 
 // One query token per sequence (max_q 1), split over the keys and combined by a second kernel; the query heads of a kv
 // head are the rows of one mma: heads / kv_heads up to 16. Types and sizes as attention_flash.
 std::int64_t attention_decode_workspace(const AttentionParams& params);  // bytes
 cudaError_t attention_decode(const AttentionParams& params, void* workspace, cudaStream_t stream);
 
-// A warp per query and head, in fp32: any type, head_dim up to 512. The last resort, and what fp32 runs on.
+// A warp per query and head, in fp32: any types, head_dim up to 512. The last resort, and what fp32 runs on.
 cudaError_t attention_simple(const AttentionParams& params, cudaStream_t stream);
 
 // Standard attention: scores of all queries and keys in memory, softmax over them, weights times values. Types and

@@ -10,7 +10,8 @@ namespace {
 
 constexpr int kThreads = 128, kMostPerLane = 16;
 
-template <class T, class Out>
+// A cache of e4m3 codes is read as what they say.
+template <class T, class Cache, class Out>
 __global__ void __launch_bounds__(kThreads) simple_kernel(AttentionParams p) {
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
@@ -32,7 +33,7 @@ __global__ void __launch_bounds__(kThreads) simple_kernel(AttentionParams p) {
   for (int token = first; token < end; ++token) {
     const std::int64_t page = pages[token / p.page_tokens];
     const std::int64_t row = ((page * p.kv_heads + kv_head) * p.page_tokens + token % p.page_tokens) * p.head_dim;
-    const T *k = static_cast<const T*>(p.k_pages) + row, *v = static_cast<const T*>(p.v_pages) + row;
+    const Cache *k = static_cast<const Cache*>(p.k_pages) + row, *v = static_cast<const Cache*>(p.v_pages) + row;
     float dot = 0;
 #pragma unroll
     for (int i = 0; i < kMostPerLane; ++i) {
@@ -58,18 +59,23 @@ __global__ void __launch_bounds__(kThreads) simple_kernel(AttentionParams p) {
   }
 }
 
-template <class T>
-cudaError_t run(const AttentionParams& p, cudaStream_t stream) {
+template <class T, class Cache>
+cudaError_t run_cache(const AttentionParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>((p.max_q + kThreads / 32 - 1) / (kThreads / 32)),
                   static_cast<unsigned>(p.heads), static_cast<unsigned>(p.seqs));
   switch (p.out_type) {
     case DType::bf16:
-      return launch(simple_kernel<T, __nv_bfloat16>, grid, kThreads, 0, stream, p);
+      return launch(simple_kernel<T, Cache, __nv_bfloat16>, grid, kThreads, 0, stream, p);
     case DType::f16:
-      return launch(simple_kernel<T, __half>, grid, kThreads, 0, stream, p);
+      return launch(simple_kernel<T, Cache, __half>, grid, kThreads, 0, stream, p);
     default:
-      return launch(simple_kernel<T, float>, grid, kThreads, 0, stream, p);
+      return launch(simple_kernel<T, Cache, float>, grid, kThreads, 0, stream, p);
   }
+}
+
+template <class T>
+cudaError_t run(const AttentionParams& p, cudaStream_t stream) {
+  return p.cache_type == DType::f8_e4m3 ? run_cache<T, __nv_fp8_e4m3>(p, stream) : run_cache<T, T>(p, stream);
 }
 
 }  // namespace

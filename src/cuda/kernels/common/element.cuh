@@ -32,6 +32,14 @@ __device__ inline __half from_float<__half>(float x) {
   return __float2half_rn(x);
 }
 
+// Beyond 448 it is 448; a NaN is 0x7f.
+template <>
+__device__ inline __nv_fp8_e4m3 from_float<__nv_fp8_e4m3>(float x) {
+  __nv_fp8_e4m3 code;
+  code.__x = __nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3);
+  return code;
+}
+
 // Two numbers rounded to T, the first in the low half of a register.
 template <class T>
 __device__ inline std::uint32_t pack_pair(float low, float high);

@@ -43,9 +43,9 @@ struct RopeAppendParams {
   const std::int32_t* seq_of;     // [tokens]
   const float *cos, *sin;         // [positions, head_dim / 2]
   const float *q_norm, *k_norm;   // [head_dim] or null
-  void *k_pages, *v_pages;        // [pages, kv_heads, page_tokens, head_dim], of `type`
+  void *k_pages, *v_pages;        // [pages, kv_heads, page_tokens, head_dim], of `cache_type`
   const std::int32_t* page_table;
-  DType type;
+  DType type, cache_type;  // cache_type: `type`, or f8_e4m3
   int tokens, heads, kv_heads, head_dim, page_tokens;
   std::int64_t page_table_stride;
   float eps;

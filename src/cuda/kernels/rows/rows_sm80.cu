@@ -21,8 +21,8 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(EmbedParams p) {
 }
 
 // A warp per head of a token (x: the token, y: eight heads): q heads stay in place, k heads and v heads go to their
-// page. A lane takes kN neighbouring pairs (i, i + head_dim / 2) at once.
-template <class T, int kN>
+// page, as T or as e4m3 codes. A lane takes kN neighbouring pairs (i, i + head_dim / 2) at once.
+template <class T, class Cache, int kN>
 __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams p) {
   using V = Vector<T, kN>;
   using F = Vector<float, kN>;
@@ -34,16 +34,26 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
   const int lane = threadIdx.x % 32, half = p.head_dim / 2;
   const std::int64_t token = blockIdx.x;
   const int position = p.positions[token];
-  T* from = static_cast<T*>(p.qkv) + (token * all_heads + head) * p.head_dim;
-  T* to = from;
+  T* const from = static_cast<T*>(p.qkv) + (token * all_heads + head) * p.head_dim;
+  Cache* in_cache = nullptr;
   if (head >= p.heads) {
     const int kv_head = (head - p.heads) % p.kv_heads;
     const std::int64_t page = p.page_table[p.seq_of[token] * p.page_table_stride + position / p.page_tokens];
-    T* pages = static_cast<T*>(head < p.heads + p.kv_heads ? p.k_pages : p.v_pages);
-    to = pages + ((page * p.kv_heads + kv_head) * p.page_tokens + position % p.page_tokens) * p.head_dim;
+    Cache* const pages = static_cast<Cache*>(head < p.heads + p.kv_heads ? p.k_pages : p.v_pages);
+    in_cache = pages + ((page * p.kv_heads + kv_head) * p.page_tokens + position % p.page_tokens) * p.head_dim;
   }
   if (head >= p.heads + p.kv_heads) {
-    for (int i = kN * lane; i < p.head_dim; i += 32 * kN) vector_at<kN>(to, i) = vector_at<kN>(from, i);
+    for (int i = kN * lane; i < p.head_dim; i += 32 * kN) {
+      const V v = vector_at<kN>(from, i);
+      if constexpr (std::is_same_v<T, Cache>) {
+        vector_at<kN>(in_cache, i) = v;
+      } else {
+        Vector<Cache, kN> codes;
+#pragma unroll
+        for (int j = 0; j < kN; ++j) codes.at[j] = from_float<Cache>(to_float(v.at[j]));
+        vector_at<kN>(in_cache, i) = codes;
+      }
+    }
     return;
   }
   const float* norm = head < p.heads ? p.q_norm : p.k_norm;
@@ -55,34 +65,45 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
   }
   const float* cosines = p.cos + static_cast<std::int64_t>(position) * half;
   const float* sines = p.sin + static_cast<std::int64_t>(position) * half;
-  for (int i = kN * lane; i < half; i += 32 * kN) {
-    const V low = vector_at<kN>(from, i), high = vector_at<kN>(from, i + half);
-    const F c = vector_at<kN>(cosines, i), s = vector_at<kN>(sines, i);
-    V new_low, new_high;
+  const auto rotate = [&](auto* to) {
+    using To = std::remove_pointer_t<decltype(to)>;
+    for (int i = kN * lane; i < half; i += 32 * kN) {
+      const V low = vector_at<kN>(from, i), high = vector_at<kN>(from, i + half);
+      const F c = vector_at<kN>(cosines, i), s = vector_at<kN>(sines, i);
+      Vector<To, kN> new_low, new_high;
 #pragma unroll
-    for (int j = 0; j < kN; ++j) {
-      float a = to_float(low.at[j]), b = to_float(high.at[j]);
-      if (norm != nullptr) {
-        a *= inverse * norm[i + j];
-        b *= inverse * norm[i + j + half];
+      for (int j = 0; j < kN; ++j) {
+        float a = to_float(low.at[j]), b = to_float(high.at[j]);
+        if (norm != nullptr) {
+          a *= inverse * norm[i + j];
+          b *= inverse * norm[i + j + half];
+        }
+        new_low.at[j] = from_float<To>(a * c.at[j] - b * s.at[j]);
+        new_high.at[j] = from_float<To>(b * c.at[j] + a * s.at[j]);
       }
-      new_low.at[j] = from_float<T>(a * c.at[j] - b * s.at[j]);
-      new_high.at[j] = from_float<T>(b * c.at[j] + a * s.at[j]);
+      vector_at<kN>(to, i) = new_low;
+      vector_at<kN>(to, i + half) = new_high;
     }
-    vector_at<kN>(to, i) = new_low;
-    vector_at<kN>(to, i + half) = new_high;
-  }
+  };
+  if (std::is_same_v<T, Cache> || head >= p.heads)
+    rotate(head >= p.heads ? in_cache : reinterpret_cast<Cache*>(from));
+  else
+    rotate(from);
 }
 
 unsigned blocks_for(std::int64_t work, int per_block) {
   return static_cast<unsigned>((work + per_block - 1) / per_block);
 }
 
+template <class T, class Cache>
+cudaError_t rope_append_to(const RopeAppendParams& p, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(p.tokens), blocks_for(p.heads + 2 * p.kv_heads, kThreads / 32));
+  return p.head_dim % 4 == 0 ? launch(rope_append_kernel<T, Cache, 2>, grid, kThreads, 0, stream, p)
+                             : launch(rope_append_kernel<T, Cache, 1>, grid, kThreads, 0, stream, p);
+}
 template <class T>
 cudaError_t rope_append(const RopeAppendParams& p, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(p.tokens), blocks_for(p.heads + 2 * p.kv_heads, kThreads / 32));
-  return p.head_dim % 4 == 0 ? launch(rope_append_kernel<T, 2>, grid, kThreads, 0, stream, p)
-                             : launch(rope_append_kernel<T, 1>, grid, kThreads, 0, stream, p);
+  return p.cache_type == DType::f8_e4m3 ? rope_append_to<T, __nv_fp8_e4m3>(p, stream) : rope_append_to<T, T>(p, stream);
 }
 
 }  // namespace
