@@ -1,4 +1,4 @@
-// attention: one query per sequence split over keys, flash for the rest and for caches in fp8, standard attention as
+// attention: one query per sequence split over keys, flash for the rest, both in a mixed step, standard attention as
 // the baseline experiments compare with, and a plain kernel for everything else.
 
 #include "cuda/host/cuda_device.h"
@@ -66,14 +66,23 @@ Status supports_vectors(const AttentionArgs& args, const Arch& arch) {
   return need(!is_fp8(args), "reads a cache of 16-bit numbers only");
 }
 
+Status supports_one_query(const AttentionArgs& args, const Arch& arch) {
+  RL_TRY(supports_pieces(args, arch));
+  RL_TRY(need(!is_fp8(args) || (args.q.shape[2] % 16 == 0 && args.q.shape[2] <= 128),
+              "of a cache in fp8 head_dim is a multiple of 16 up to 128"));
+  const std::int64_t kv_heads = args.kv.k.shape[1];
+  RL_TRY(need(args.index.kv_len.shape[0] * kv_heads <= CudaStream::kSemaphores,
+              "takes up to 262,144 kv heads of sequences"));
+  return need(args.q.shape[1] / kv_heads <= 16, "takes up to 16 heads to a kv head");
+}
 Status supports_decode(const AttentionArgs& args, const Arch& arch) {
-  RL_TRY(supports_vectors(args, arch));
-  RL_TRY(need(args.max_q == 1, "takes one query per sequence"));
-  return need(args.q.shape[1] / args.kv.k.shape[1] <= 16, "takes up to 16 heads to a kv head");
+  RL_TRY(supports_one_query(args, arch));
+  return need(args.max_q == 1, "takes one query per sequence");
 }
 Bytes decode_workspace(const AttentionArgs& args) { return {attention_decode_workspace(params_of(args))}; }
 Status launch_decode(const AttentionArgs& args, void* workspace, Stream& stream) {
-  return check(attention_decode(params_of(args), workspace, handle_of(stream)), "attention_decode");
+  return check(attention_decode(params_of(args), workspace, semaphores_of(stream), handle_of(stream)),
+               "attention_decode");
 }
 
 Bytes no_workspace(const AttentionArgs&) { return {}; }
@@ -86,6 +95,20 @@ Status launch_flash_kv8(const AttentionArgs& args, void*, Stream& stream) {
 }
 Status launch_flash(const AttentionArgs& args, void*, Stream& stream) {
   return check(attention_flash(params_of(args), handle_of(stream)), "attention_flash");
+}
+
+// A step of chunks beside decoding sequences: flash for those with several queries, decode for those with one. Which is
+// which the device reads from cu_q; a sequence's bits are those it has in a step of its kind.
+Status supports_mixed(const AttentionArgs& args, const Arch& arch) {
+  RL_TRY(supports_one_query(args, arch));
+  return need(args.max_q > 1 && args.index.kv_len.shape[0] > 1, "takes several sequences, some with several queries");
+}
+Status launch_mixed(const AttentionArgs& args, void* workspace, Stream& stream) {
+  AttentionParams params = params_of(args);
+  params.one_query_apart = true;
+  RL_TRY(is_fp8(args) ? check(attention_flash_kv8(params, handle_of(stream)), "attention_flash_kv8")
+                      : check(attention_flash(params, handle_of(stream)), "attention_flash"));
+  return launch_decode(args, workspace, stream);
 }
 
 Bytes standard_workspace(const AttentionArgs& args) { return {attention_standard_workspace(params_of(args))}; }
@@ -103,6 +126,7 @@ Status launch_simple(const AttentionArgs& args, void*, Stream& stream) {
 
 constexpr ops::Variant<AttentionArgs> kVariants[] = {
     {"attention/cuda.decode", kOwn, supports_decode, decode_workspace, launch_decode},
+    {"attention/cuda.mixed", kOwn, supports_mixed, decode_workspace, launch_mixed},
     {"attention/cuda.flash", kOwn, supports_vectors, no_workspace, launch_flash},
     {"attention/cuda.flash_kv8", kOwn, supports_flash_kv8, no_workspace, launch_flash_kv8},
     {"attention/cuda.simple", kOwn, supports_simple, no_workspace, launch_simple},

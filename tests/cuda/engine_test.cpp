@@ -198,11 +198,8 @@ TEST_F(CudaEngine, ASequenceAloneHasTheTokensItHasAmongSixteen) {
   const std::vector<Request> requests = sixteen(golden);
   // Our own kernels promise equal bits in any batch; the library's do not.
   for (const KvCacheType kv_cache : {KvCacheType::automatic, KvCacheType::fp8}) {
-    const char* const flash = kv_cache == KvCacheType::fp8 ? "attention/cuda.flash_kv8" : "attention/cuda.flash";
-    const EngineOptions options{.kv_cache = kv_cache,
-                                .max_context = 256,
-                                .max_seqs = 16,
-                                .force = {{"linear", "linear/cuda.tiled"}, {"attention", flash}}};
+    const EngineOptions options{
+        .kv_cache = kv_cache, .max_context = 256, .max_seqs = 16, .force = {{"linear", "linear/cuda.tiled"}}};
     ASSERT_VALUE(const auto engine, make_engine("demo", backend, options, card.device->memory()));
     ASSERT_VALUE(const auto together, run_all(*engine, requests));
     EXPECT_TRUE(engine->batch_invariant());

@@ -59,6 +59,7 @@ TEST_P(CudaVariants, LinearTiled) { check_variants(catalog().linear, GetParam(),
 TEST_P(CudaVariants, LinearSimple) { check_variants(catalog().linear, GetParam(), ".simple"); }
 TEST_P(CudaVariants, AttentionDecode) { check_variants(catalog().attention, GetParam(), ".decode"); }
 TEST_P(CudaVariants, AttentionFlash) { check_variants(catalog().attention, GetParam(), ".flash"); }
+TEST_P(CudaVariants, AttentionMixed) { check_variants(catalog().attention, GetParam(), ".mixed"); }
 TEST_P(CudaVariants, AttentionFlashKv8) { check_variants(catalog().attention, GetParam(), ".flash_kv8"); }
 TEST_P(CudaVariants, AttentionStandard) { check_variants(catalog().attention, GetParam(), ".standard"); }
 TEST_P(CudaVariants, AttentionSimple) { check_variants(catalog().attention, GetParam(), ".simple"); }
@@ -66,6 +67,45 @@ TEST_P(CudaVariants, AttentionSimple) { check_variants(catalog().attention, GetP
 INSTANTIATE_TEST_SUITE_P(Cases, CudaVariants, testing::ValuesIn(parts()), [](const auto& param) {
   return param.param.parts == 1 ? std::string("Quick") : "Long" + std::to_string(param.param.part);
 });
+
+// In a step of both kinds each sequence has the bits that a step of its kind alone gives it.
+TEST(CudaAttention, AMixedStepIsAStepOfEachKind) {
+  RL_NEED_CARD();
+  ASSERT_VALUE(const Card card, open_card());
+  const selftest::Target target{
+      .arch = card.device->info().arch, .stream = *card.stream, .device = card.device.get(), .layouts = {}};
+  const ops::AttentionCase c{"", 0, 8, 2, 64, {{1, 3000}, {1, 1}, {1, 64}, {40, 40}, {33, 1097}}};
+  constexpr std::int64_t kOneQuery = 3;
+  const auto named = [](std::string_view name) {
+    for (const auto& variant : catalog().attention)
+      if (std::string_view(variant.name).ends_with(name)) return &variant;
+    return static_cast<const ops::Variant<ops::AttentionArgs>*>(nullptr);
+  };
+  for (const ops::CacheTypes types : {ops::CacheTypes(DType::bf16), ops::CacheTypes(DType::bf16, DType::f8_e4m3)}) {
+    const auto out_of = [&](std::string_view name, bool cut) -> std::vector<num::bf16> {
+      auto inputs = ops::make_inputs(c, types);
+      EXPECT_TRUE(inputs.has_value());
+      if (!inputs) return {};
+      ops::AttentionArgs args = inputs->args;
+      if (cut) {
+        args.index.page_table.shape[0] = args.index.kv_len.shape[0] = kOneQuery;
+        args.index.cu_q.shape[0] = kOneQuery + 1;
+        args.q.shape[0] = args.out.shape[0] = kOneQuery;
+        args.max_q = 1;
+      }
+      EXPECT_OK(named(name)->supports(args, target.arch));
+      EXPECT_OK(selftest::detail::launch(*named(name), args, inputs->memory, target));
+      const auto* const bits = inputs->args.out.as<const num::bf16>();
+      return {bits, bits + inputs->args.out.elements()};
+    };
+    const std::vector<num::bf16> mixed = out_of(".mixed", false), decode = out_of(".decode", true),
+                                 flash = out_of(types.cache == DType::bf16 ? ".flash" : ".flash_kv8", false);
+    ASSERT_FALSE(mixed.empty() || decode.empty() || flash.empty());
+    const auto border = static_cast<std::ptrdiff_t>(kOneQuery * c.heads * c.head_dim);
+    EXPECT_TRUE(std::equal(mixed.begin(), mixed.begin() + border, decode.begin()));
+    EXPECT_TRUE(std::equal(mixed.begin() + border, mixed.end(), flash.begin() + border));
+  }
+}
 
 }  // namespace
 }  // namespace rl::cuda

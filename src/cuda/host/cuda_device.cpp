@@ -8,9 +8,16 @@ namespace rl::cuda {
 Result<std::unique_ptr<CudaStream>> CudaStream::make() {
   cudaStream_t handle = nullptr;
   RL_CUDA(cudaStreamCreateWithFlags, &handle, cudaStreamNonBlocking);
-  return std::unique_ptr<CudaStream>(new CudaStream(handle));
+  std::unique_ptr<CudaStream> stream(new CudaStream(handle, nullptr));
+  constexpr std::size_t kBytes = kSemaphores * sizeof(std::uint32_t);
+  RL_CUDA(cudaMalloc, reinterpret_cast<void**>(&stream->semaphores_), kBytes);
+  RL_CUDA(cudaMemsetAsync, stream->semaphores_, 0, kBytes, handle);
+  return stream;
 }
-CudaStream::~CudaStream() { (void)cudaStreamDestroy(handle_); }
+CudaStream::~CudaStream() {
+  (void)cudaStreamDestroy(handle_);
+  (void)cudaFree(semaphores_);
+}
 
 Status CudaStream::synchronize() { return check(cudaStreamSynchronize(handle_), "cudaStreamSynchronize"); }
 

@@ -27,14 +27,20 @@ class CudaStream final : public Stream {
   Status replay(CapturedStep& step) override;
 
   cudaStream_t handle() const { return handle_; }
+  // Counters by which the blocks of a kernel meet: every kernel finds zeros and leaves zeros. A stream has its own, for
+  // its kernels run one after the other.
+  static constexpr std::int64_t kSemaphores = 1 << 18;
+  std::uint32_t* semaphores() const { return semaphores_; }
 
  private:
-  explicit CudaStream(cudaStream_t handle) : handle_(handle) {}
+  CudaStream(cudaStream_t handle, std::uint32_t* semaphores) : handle_(handle), semaphores_(semaphores) {}
   cudaStream_t handle_;
+  std::uint32_t* semaphores_;
 };
 
-// The handle of a stream that this backend made: what a launch needs.
+// Of a stream that this backend made: what a launch needs.
 inline cudaStream_t handle_of(Stream& stream) { return static_cast<CudaStream&>(stream).handle(); }
+inline std::uint32_t* semaphores_of(Stream& stream) { return static_cast<CudaStream&>(stream).semaphores(); }
 
 class CudaEvent final : public Event {
  public:

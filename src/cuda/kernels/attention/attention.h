@@ -18,7 +18,8 @@ struct AttentionParams {
   std::int64_t q_stride, page_table_stride;
   float scale;
   bool causal;
-  int window;  // 0: none
+  int window;                    // 0: none
+  bool one_query_apart = false;  // flash leaves sequences with one query to another kernel
 };
 
 // FlashAttention-2 (Dao, arXiv 2307.08691) with mma.sync and cp.async. 16-bit types, out of the same; head_dim a
@@ -27,10 +28,12 @@ cudaError_t attention_flash(const AttentionParams& params, cudaStream_t stream);
 // The same of a cache of e4m3 codes; head_dim a multiple of 16.
 cudaError_t attention_flash_kv8(const AttentionParams& params, cudaStream_t stream);
 
-// One query token per sequence (max_q 1), split over the keys and combined by a second kernel; the query heads of a kv
-// head are the rows of one mma: heads / kv_heads up to 16. Types and sizes as attention_flash.
+// The sequences with one query; the query heads of a kv head are the rows of one mma: heads / kv_heads up to 16. Types
+// and sizes as attention_flash, and e4m3 caches with head_dim a multiple of 16 up to 128. semaphores: [seqs, kv_heads],
+// zeros before and after.
 std::int64_t attention_decode_workspace(const AttentionParams& params);  // bytes
-cudaError_t attention_decode(const AttentionParams& params, void* workspace, cudaStream_t stream);
+cudaError_t attention_decode(const AttentionParams& params, void* workspace, std::uint32_t* semaphores,
+                             cudaStream_t stream);
 
 // A warp per query and head, in fp32: any types, head_dim up to 512. The last resort, and what fp32 runs on.
 cudaError_t attention_simple(const AttentionParams& params, cudaStream_t stream);

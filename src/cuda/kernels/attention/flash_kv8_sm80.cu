@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(FlashKv8Config<kHeadDim>::kThreads) flash_kv8_
   const Sequence seq = sequence_of(p, blockIdx.z);
   // The last queries see most keys under a causal mask: their blocks come first, those of all heads.
   const int first = (static_cast<int>(gridDim.y) - 1 - static_cast<int>(blockIdx.y)) * C::kM;
-  if (first >= seq.queries) return;
+  if (first >= seq.queries || (p.one_query_apart && seq.queries == 1)) return;
   const int rows = min(C::kM, seq.queries - first);
   const int kv_begin = first_key(p, seq.position(first)) / C::kN * C::kN;
   const int kv_end = end_key(p, seq.position(first + rows - 1), seq.kv_len);
