@@ -14,6 +14,8 @@ std::span<const ops::Variant<ops::RmsNormArgs>> rms_norm_variants();
 std::span<const ops::Variant<ops::RopeAppendArgs>> rope_append_variants();
 std::span<const ops::Variant<ops::SiluMulArgs>> silu_mul_variants();
 std::span<const ops::Variant<ops::SampleArgs>> sample_variants();
+std::span<const ops::Variant<ops::FeedArgs>> feed_variants();
+std::span<const ops::Variant<ops::DeliverArgs>> deliver_variants();
 
 // Parts of supports(): success if `holds`, else the reason.
 inline Status need(bool holds, const char* why) {

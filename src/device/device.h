@@ -45,18 +45,32 @@ class CapturedStep {
   virtual ~CapturedStep() = default;
 };
 
+// How a step is captured.
+struct CaptureOptions {
+  bool programmatic = true;  // kernels may begin while their predecessor ends, where they were launched so
+};
+
 // An ordered queue of work. Move-only behind unique_ptr; not thread-safe.
 class Stream {
  public:
   virtual ~Stream() = default;
-  virtual Status synchronize() = 0;
+  // Blocks the calling thread until all work is done; counted.
+  Status synchronize() {
+    ++synchronizations_;
+    return wait_for_all();
+  }
+  std::int64_t synchronizations() const { return synchronizations_; }
   virtual Status copy_to_device(void* device, const void* host, Bytes bytes) = 0;
   virtual Status copy_to_host(void* host, const void* device, Bytes bytes) = 0;
   virtual Status record(Event& event) = 0;
   // Capture: launches between begin and end are recorded, not run. Errors: unsupported where the backend has none.
   virtual Status begin_capture() = 0;
-  virtual Result<std::unique_ptr<CapturedStep>> end_capture() = 0;
+  virtual Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions& options) = 0;
   virtual Status replay(CapturedStep& step) = 0;
+
+ private:
+  virtual Status wait_for_all() = 0;
+  std::int64_t synchronizations_ = 0;
 };
 
 class Device {
@@ -73,6 +87,8 @@ class Device {
   // From one timed event of this device to another; both have been reached. Errors: device.
   virtual Result<Seconds> elapsed(const Event& first, const Event& last) const = 0;
   virtual bool can_capture() const = 0;
+  // Whether streams are queues: a launch returns before its work is done, and the host may go on meanwhile.
+  virtual bool is_queue() const { return false; }
   // Whether the host may read and write what memory() gives. If not, only copies reach it.
   virtual bool host_reads_memory() const { return true; }
   // Share `index` of `count` equal ones: a device over the same memory whose streams use only that part of the compute

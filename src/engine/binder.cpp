@@ -11,8 +11,8 @@ using model::Value;
 
 Result<Binder> Binder::make(const ops::Catalog& catalog, const Arch& arch, DType activation, const StepLimits& limits,
                             std::map<std::string, std::string> force) {
-  static constexpr std::string_view kOps[] = {"embed",     "rms_norm", "linear", "rope_append",
-                                              "attention", "silu_mul", "sample"};
+  static constexpr std::string_view kOps[] = {"feed",      "embed",    "rms_norm", "linear", "rope_append",
+                                              "attention", "silu_mul", "sample",   "deliver"};
   for (const auto& [op, variant] : force) {
     if (std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps)) continue;
     std::string names;
@@ -49,6 +49,7 @@ struct Binder::Step {
   const StepBucket& bucket;
   const StepMemory& memory;
   VariantTuner* tuner;
+  StepInputParts inputs;  // on the device
   StepPlan plan;
 
   TensorRef value(int index) const {
@@ -57,8 +58,9 @@ struct Binder::Step {
     const DType type = v.type == Value::Type::f32 ? DType::f32 : binder.activation_;
     return tensor(memory.values[static_cast<std::size_t>(index)], type, {rows, v.cols});
   }
+  TensorRef drawn() const { return tensor(memory.step.drawn, {bucket.head_rows}); }
   TensorRef page_table(std::int64_t rows) const {
-    return tensor(memory.inputs.page_table, {rows, binder.limits_.max_pages()});
+    return tensor(inputs.page_table, {rows, binder.limits_.max_pages()});
   }
 
   // A value as codes, in its own place: codes, then scales (value_bytes leaves room for both).
@@ -187,7 +189,7 @@ struct Binder::Step {
   }
 
   Status norm_in(const Site& site) {
-    const TensorRef rows = site.head_rows ? tensor(memory.inputs.head_rows, {bucket.head_rows}) : TensorRef();
+    const TensorRef rows = site.head_rows ? tensor(inputs.head_rows, {bucket.head_rows}) : TensorRef();
     return emit_before_product(site, "rms_norm", binder.catalog_.rms_norm,
                                ops::RmsNormArgs{.x = value(site.in),
                                                 .weight = site.norm,
@@ -202,8 +204,8 @@ struct Binder::Step {
     RL_TRY(linear(site));
     return emit(site, "rope_append", binder.catalog_.rope_append,
                 ops::RopeAppendArgs{.qkv = value(site.out),
-                                    .positions = tensor(memory.inputs.positions, {bucket.tokens}),
-                                    .seq_of = tensor(memory.inputs.seq_of, {bucket.tokens}),
+                                    .positions = tensor(inputs.positions, {bucket.tokens}),
+                                    .seq_of = tensor(inputs.seq_of, {bucket.tokens}),
                                     .cos = memory.cos,
                                     .sin = memory.sin,
                                     .q_norm = site.q_norm,
@@ -228,8 +230,8 @@ struct Binder::Step {
                 ops::AttentionArgs{.q = q,
                                    .kv = memory.kv[static_cast<std::size_t>(site.layer)],
                                    .index = {.page_table = page_table(bucket.seqs),
-                                             .kv_len = tensor(memory.inputs.kv_len, {bucket.seqs}),
-                                             .cu_q = tensor(memory.inputs.cu_q, {bucket.seqs + 1})},
+                                             .kv_len = tensor(inputs.kv_len, {bucket.seqs}),
+                                             .cu_q = tensor(inputs.cu_q, {bucket.seqs + 1})},
                                    .causal = true,
                                    .window = site.window,
                                    .scale = site.scale,
@@ -239,12 +241,31 @@ struct Binder::Step {
   }
 
   Status sample(const Site& site) {
-    return emit(
-        site, "sample", binder.catalog_.sample,
-        ops::SampleArgs{.logits = value(site.in),
-                        .row = memory.inputs.rows,
-                        .history = tensor(memory.inputs.history, {binder.limits_.seqs * binder.limits_.context}),
-                        .out = tensor(memory.drawn, {bucket.head_rows})});
+    return emit(site, "sample", binder.catalog_.sample,
+                ops::SampleArgs{.logits = value(site.in),
+                                .row = inputs.rows,
+                                .history = tensor(inputs.history, {binder.limits_.seqs * binder.limits_.context}),
+                                .out = drawn()});
+  }
+
+  // Before the first site: the inputs. A token of the step before may lie in any of its rows.
+  Status feed() {
+    const StepAddresses& step = memory.step;
+    ops::FeedArgs args{.turn = tensor(step.turn, {1}),
+                       .drawn = tensor(step.drawn, {binder.limits_.seqs}),
+                       .words = inputs.words,
+                       .ids = bucket.tokens,
+                       .out = tensor(static_cast<std::int32_t*>(step.block), {step.words})};
+    for (int turn = 0; turn < 2; ++turn)
+      args.host[turn] = tensor(static_cast<std::int32_t*>(step.host[turn]), {step.words});
+    return emit({.name = "inputs"}, "feed", binder.catalog_.feed, args);
+  }
+  // After the last: the drawn tokens.
+  Status deliver() {
+    if (bucket.head_rows == 0 || !bucket.sample) return ok();
+    ops::DeliverArgs args{.drawn = drawn(), .block = tensor(inputs.header, {ops::kFeedHeader})};
+    for (int turn = 0; turn < 2; ++turn) args.out[turn] = tensor(memory.step.delivered[turn], {bucket.head_rows});
+    return emit({.name = "outputs"}, "deliver", binder.catalog_.deliver, args);
   }
 
   Status bind(const Site& site) {
@@ -252,8 +273,7 @@ struct Binder::Step {
       case SiteKind::embed:
         return emit(
             site, "embed", binder.catalog_.embed,
-            ops::EmbedArgs{
-                .ids = tensor(memory.inputs.ids, {bucket.tokens}), .table = site.weight, .out = value(site.out)});
+            ops::EmbedArgs{.ids = tensor(inputs.ids, {bucket.tokens}), .table = site.weight, .out = value(site.out)});
       case SiteKind::norm_in:
         return site.head_rows && bucket.head_rows == 0 ? ok() : norm_in(site);
       case SiteKind::qkv:
@@ -283,8 +303,11 @@ Result<StepPlan> Binder::bind(const model::Forward& forward, const StepBucket& b
             .bucket = bucket,
             .memory = memory,
             .tuner = tuner,
+            .inputs = step_input_parts(bucket, limits_, memory.step.block),
             .plan = {.bucket = bucket}};
+  RL_TRY(step.feed());
   for (const Site& site : forward.sites) RL_TRY(step.bind(site));
+  RL_TRY(step.deliver());
   return std::move(step.plan);
 }
 

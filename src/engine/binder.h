@@ -16,11 +16,10 @@ namespace rl::engine {
 
 // The addresses every plan of an engine is bound to.
 struct StepMemory {
-  std::vector<void*> values;      // of Forward::values, the logits among them
-  StepInputParts inputs;          // on the device
-  std::int32_t* drawn = nullptr;  // i32 [seqs]
-  std::vector<ops::KvPages> kv;   // by layer
-  TensorRef cos, sin;             // rope tables
+  std::vector<void*> values;  // of Forward::values, the logits among them
+  StepAddresses step;
+  std::vector<ops::KvPages> kv;  // by layer
+  TensorRef cos, sin;            // rope tables
   void* workspace = nullptr;
   Bytes workspace_bytes;
 };

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <array>
 #include <set>
 
 #include "base/clock.h"
@@ -80,14 +81,21 @@ struct Engine::Impl {
   bool synthetic = false;
   Setup setup;
   Binder binder;
+  const Device* device = nullptr;
   std::unique_ptr<Stream> stream;
   ops::Choices* choices = nullptr;
   std::optional<VariantTuner> tuner;  // where there are choices
 
   std::shared_ptr<const model::ModelWeights> weights;
-  Buffer rope, activations, workspace, drawn, logits, kv;
-  Buffer host_drawn;
+  Buffer rope, activations, workspace, logits, kv;
   StepInputs inputs;
+  // By turn: the end of the step that used it last, and whether that step may still run.
+  struct Turn {
+    std::unique_ptr<Event> done;
+    bool queued = false;
+    std::int64_t rows = 0;  // that it draws
+  };
+  std::array<Turn, 2> turns;
   model::Forward forward;
   StepMemory memory;
 
@@ -96,8 +104,8 @@ struct Engine::Impl {
   PlanCache plans{kPlans};
   std::set<std::string> path;
   bool batch_invariant = true, emulated = false;
-  bool capture = false;       // steps that come again
-  std::int64_t captured = 0;  // so far
+  bool capture = false;  // steps that come again
+  HostCost cost;
 
   Impl(const model::ModelConfig& c, Setup s, Binder b)
       : config(c),
@@ -109,35 +117,44 @@ struct Engine::Impl {
                    .max_context = setup.limits.context,
                    .prefix_reuse = setup.options.prefix_reuse},
                   pages) {}
+  ~Impl() {
+    if (stream) (void)stream->synchronize();  // a step may still run in the memory that goes now
+  }
 
   // The plans of an engine that has no memory yet.
   static Result<std::unique_ptr<Impl>> make(const model::ModelConfig& config, const ops::Backend& backend,
                                             const EngineOptions& options, bool weights_are_there);
-  Error explained(Error error) const;                         // what is said where memory ran out
-  Status allocate(Device& device, MemoryResource& resource);  // everything but the weights
+  Error explained(Error error) const;                     // what is said where memory ran out
+  Status allocate(Device& on, MemoryResource& resource);  // everything but the weights
   Status look_at_variants();
   StepBucket bucket_for(const StepBucket& step) const;
   void use(std::shared_ptr<const model::ModelWeights> loaded);
   Status make_rope_tables(MemoryResource& resource);
   Status check_ids(std::span<const TokenId> ids) const;
   Result<StepPlan*> plan_for(const StepBucket& step);
+  Status prepare_turn();  // its last step has ended
   Status run(std::span<const Chunk> chunks, const StepBucket& step);
+  Status capture_plan(StepPlan& plan);
+  Status queue_step(std::vector<TokenEvent>& events);
+  Status finish_step(std::vector<TokenEvent>& events);
 };
 
-Status Engine::Impl::allocate(Device& device, MemoryResource& resource) {
+Status Engine::Impl::allocate(Device& on, MemoryResource& resource) {
   const StepLimits& limits = setup.limits;
-  capture = setup.options.graphs && device.can_capture();
+  device = &on;
+  capture = setup.options.graphs && on.can_capture();
   const auto take = [&](const char* line) { return Buffer::make(resource, setup.plan.of(line)); };
-  RL_ASSIGN(stream, device.make_stream());
-  if (choices != nullptr) tuner.emplace(device, *stream, *choices);
+  RL_ASSIGN(stream, on.make_stream());
+  if (choices != nullptr) tuner.emplace(on, *stream, *choices);
   RL_ASSIGN(activations, take("activations"));
   RL_ASSIGN(workspace, take("workspace"));
-  RL_ASSIGN(drawn, take("step outputs"));
   RL_ASSIGN(logits, take("logits"));
   RL_ASSIGN(kv, take("kv pages"));
-  RL_ASSIGN(host_drawn, Buffer::make(device.pinned_memory(), drawn.size()));
   const auto padding_page = static_cast<std::int32_t>(setup.all_pages - 1);
-  RL_ASSIGN(inputs, StepInputs::make(limits, padding_page, resource, device.pinned_memory()));
+  RL_ASSIGN(inputs, StepInputs::make(limits, padding_page, resource, on.pinned_memory(), *stream));
+  for (Turn& turn : turns) {
+    RL_ASSIGN(turn.done, on.make_event());
+  }
   return make_rope_tables(resource);
 }
 
@@ -148,8 +165,7 @@ void Engine::Impl::use(std::shared_ptr<const model::ModelWeights> loaded) {
     memory.values.push_back(static_cast<int>(v) == forward.logits
                                 ? logits.data()
                                 : activations.as<std::byte>() + setup.activations.offset[v]);
-  memory.inputs = inputs.device();
-  memory.drawn = drawn.as<std::int32_t>();
+  memory.step = inputs.addresses();
   memory.kv = kv_tensors(setup, config, kv.data());
   memory.workspace = workspace.data();
   memory.workspace_bytes = workspace.size();
@@ -204,16 +220,74 @@ Result<StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
   return plans.insert(std::move(plan));
 }
 
+Status Engine::Impl::prepare_turn() {
+  Turn& turn = turns[static_cast<std::size_t>(inputs.turn())];
+  if (!turn.queued) return ok();
+  turn.queued = false;
+  return turn.done->wait();
+}
+
 Status Engine::Impl::run(std::span<const Chunk> chunks, const StepBucket& step) {
   RL_ASSIGN(StepPlan * plan, plan_for(step));
+  RL_TRY(prepare_turn());
   inputs.write(chunks, plan->bucket);
-  RL_TRY(inputs.copy_to_device(*stream));
   // A shape that comes again is worth a capture.
-  if (capture && plan->runs++ == 1 && plan->graph_safe()) {
-    RL_TRY(plan->capture(*stream));
-    ++captured;
+  if (capture && plan->runs++ == setup.options.capture_after && plan->graph_safe()) RL_TRY(capture_plan(*plan));
+  if (Status started = plan->run(*stream); !started) {
+    (void)inputs.restart(*stream);
+    return started;
   }
-  return plan->run(*stream);
+  inputs.next_turn();
+  return ok();
+}
+
+Status Engine::Impl::capture_plan(StepPlan& plan) {
+  const Bytes free = device->available_memory();
+  const Seconds begin = monotonic_now();
+  RL_TRY(plan.capture(*stream, {.programmatic = setup.options.programmatic}));
+  const Seconds took = monotonic_now() - begin;
+  cost.capture += took;
+  cost.launch = cost.launch - took;  // which is what the steps cost
+  cost.capture_memory += std::max(free - device->available_memory(), Bytes{0});
+  ++cost.captures;
+  return ok();
+}
+
+// Plans a step and starts it, if there is one.
+Status Engine::Impl::queue_step(std::vector<TokenEvent>& events) {
+  const Seconds begin = monotonic_now();
+  const std::span<const Chunk> chunks = scheduler.next(begin, events);
+  if (chunks.empty()) return ok();
+  std::int64_t tokens = 0, rows = 0;
+  for (const Chunk& chunk : chunks) tokens += chunk.count, rows += chunk.samples;
+  const Seconds planned = monotonic_now();
+  Turn& turn = turns[static_cast<std::size_t>(inputs.turn())];
+  Status queued = run(chunks, step_shape(tokens, std::ssize(chunks), rows, true));
+  if (queued) queued = stream->record(*turn.done);
+  if (!queued) {
+    scheduler.revert();
+    return queued;
+  }
+  turn.queued = true;
+  turn.rows = rows;
+  ++cost.steps;
+  cost.plan += planned - begin;
+  cost.launch += monotonic_now() - planned;
+  return ok();
+}
+
+// Waits for the oldest step that was started and takes what it drew.
+Status Engine::Impl::finish_step(std::vector<TokenEvent>& events) {
+  const auto oldest = static_cast<std::size_t>(scheduler.planned() == 2 ? inputs.turn() : 1 - inputs.turn());
+  Turn& turn = turns[oldest];
+  turn.queued = false;
+  RL_TRY(turn.done->wait());
+  const Seconds now = monotonic_now();
+  scheduler.complete({inputs.addresses().delivered[oldest], static_cast<std::size_t>(turn.rows)}, now, events);
+  // Nobody waits for a step that has no sequence left; its turn is waited for before it comes again.
+  scheduler.drop_dead();
+  cost.plan += monotonic_now() - now;
+  return ok();
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -297,14 +371,23 @@ bool Engine::idle() const { return impl_->scheduler.idle(); }
 Result<std::vector<TokenEvent>> Engine::step() {
   Impl& self = *impl_;
   std::vector<TokenEvent> events;
-  const std::span<const Chunk> chunks = self.scheduler.next(monotonic_now(), events);
-  if (chunks.empty()) return events;
-  std::int64_t tokens = 0, rows = 0;
-  for (const Chunk& chunk : chunks) tokens += chunk.count, rows += chunk.samples;
-  RL_TRY(self.run(chunks, step_shape(tokens, std::ssize(chunks), rows, true)));
-  if (rows > 0) RL_TRY(self.stream->copy_to_host(self.host_drawn.data(), self.drawn.data(), {rows * 4}));
-  RL_TRY(self.stream->synchronize());
-  self.scheduler.complete({self.host_drawn.as<TokenId>(), static_cast<std::size_t>(rows)}, monotonic_now(), events);
+  events.reserve(static_cast<std::size_t>(self.setup.limits.seqs));
+  if (self.scheduler.planned() == 0) RL_TRY(self.queue_step(events));
+  if (self.setup.options.run_ahead && self.scheduler.planned() == 1) RL_TRY(self.queue_step(events));
+  // A cancellation may have taken the last sequence of a step that runs.
+  self.scheduler.drop_dead();
+  if (self.scheduler.planned() > 0) RL_TRY(self.finish_step(events));
+  return events;
+}
+
+Result<std::vector<TokenEvent>> Engine::settle() {
+  std::vector<TokenEvent> events;
+  while (impl_->scheduler.planned() > 0) RL_TRY(impl_->finish_step(events));
+  for (Impl::Turn& turn : impl_->turns)
+    if (turn.queued) {
+      turn.queued = false;
+      RL_TRY(turn.done->wait());
+    }
   return events;
 }
 
@@ -363,8 +446,9 @@ Status Engine::residuals(std::span<const TokenId> ids,
   const auto trace = [&]() -> Status {
     const Chunk chunk{.sequence = &sequence, .first = 0, .count = n, .samples = false};
     RL_ASSIGN(const StepPlan* plan, self.plan_for(step_shape(n, 1, 0, true)));
+    RL_TRY(self.prepare_turn());
     self.inputs.write({&chunk, 1}, plan->bucket);
-    RL_TRY(self.inputs.copy_to_device(*self.stream));
+    self.inputs.next_turn();
     const void* residual = self.memory.values[static_cast<std::size_t>(self.forward.sites.front().out)];
     std::vector<float> host(static_cast<std::size_t>(n * self.config.hidden));
     for (std::size_t i = 0; i < plan->ops.size(); ++i) {
@@ -393,7 +477,14 @@ Bytes Engine::kv_bytes_per_token() const {
 }
 std::vector<std::string> Engine::path() const { return {impl_->path.begin(), impl_->path.end()}; }
 bool Engine::batch_invariant() const { return impl_->batch_invariant; }
-std::int64_t Engine::captured_steps() const { return impl_->captured; }
+std::int64_t Engine::captured_steps() const { return impl_->cost.captures; }
+const HostCost& Engine::host_cost() const { return impl_->cost; }
+std::int64_t Engine::synchronizations() const { return impl_->stream->synchronizations(); }
+std::int64_t Engine::dead_rows() const { return impl_->scheduler.dead_rows(); }
+const CapturedStep* Engine::captured_decode(std::int64_t seqs) const {
+  const StepPlan* plan = impl_->plans.find(impl_->bucket_for(step_shape(seqs, seqs, seqs, true)));
+  return plan != nullptr ? plan->captured.get() : nullptr;
+}
 std::int64_t Engine::preemptions() const { return impl_->scheduler.preemptions(); }
 std::int64_t Engine::reused_tokens() const { return impl_->scheduler.reused_tokens(); }
 

@@ -54,10 +54,26 @@ struct EngineOptions {
   std::int64_t step_tokens = 0;
   Bytes kv_memory{0};        // for KV pages; 0: enough for max_seqs x max_context, at most half of what is available
   bool graphs = true;        // steps of a shape that comes again are captured, where the device can
+  int capture_after = 1;     // launched steps of a shape before it is captured; 0 needs kernels that have run before
+  bool programmatic = true;  // kernels of captured steps may begin while their predecessor ends; false: after it
+  // The next step is queued before the tokens of this one are read, where streams are queues: the device never waits
+  // for the host. A sequence that its stop token ends then costs a row of one more step.
+  bool run_ahead = true;
   bool prefix_reuse = true;  // requests with equal leading tokens share their cache; a measurement turns it off
   std::map<std::string, std::string> force;  // op -> variant name; "attention" -> "attention/cpu.flash"
   std::function<void(Bytes done, Bytes all)> load_progress;
   const BucketPolicy* buckets = nullptr;  // null: capture_buckets() with graphs, else exact_buckets()
+};
+
+// What steps cost the host, since the engine was made.
+struct HostCost {
+  std::int64_t steps = 0;
+  Seconds plan;    // choosing the sequences, and taking what was drawn
+  Seconds launch;  // writing the inputs, starting the step, recording its event
+  // Of captures: the shapes, their time, and what the device's free memory says they took (its granularity is MiB).
+  std::int64_t captures = 0;
+  Seconds capture;
+  Bytes capture_memory;
 };
 
 // Not thread-safe: one thread submits, cancels and steps.
@@ -81,9 +97,12 @@ class Engine {
   void cancel(RequestId id);  // takes effect before the next step
   bool idle() const;          // nothing running, nothing waiting
 
-  // Runs one step and returns what it produced, in the order of the batch. Errors: device faults; a request's own
-  // failure (NaN logits) ends that request with FinishReason::error instead.
+  // Runs one step and returns what it produced, in the order of the batch; with run_ahead the next one is queued by
+  // then, so that a request submitted or cancelled now takes part, or no part, in the step after it. Errors: device
+  // faults; a request's own failure (NaN logits) ends that request with FinishReason::error instead.
   Result<std::vector<TokenEvent>> step();
+  // Waits for a step that was queued ahead and returns what it produced: afterwards nothing runs on the device.
+  Result<std::vector<TokenEvent>> settle();
 
   // Logits of all positions of one sequence, from an empty cache, in chunks: calls sink(first_row, logits f32 [n,
   // vocab] in host memory) in order. The engine must be idle. Errors: invalid_input (ids, length), the sink's, device
@@ -109,8 +128,13 @@ class Engine {
   // Whether every variant of the plans bound so far gives a row the same bits whatever the batch holds.
   bool batch_invariant() const;
   std::int64_t captured_steps() const;  // so far: shapes of steps that run as one launch
-  std::int64_t preemptions() const;     // so far: sequences that gave up their pages and were computed again
-  std::int64_t reused_tokens() const;   // so far: tokens of prompts that were found in the cache instead of computed
+  const HostCost& host_cost() const;
+  std::int64_t synchronizations() const;  // so far: the host waited for the stream to be empty
+  std::int64_t dead_rows() const;         // so far: drawn for sequences that had ended
+  // The captured decode step of this many sequences, if there is one: for tests of what it consists of.
+  const CapturedStep* captured_decode(std::int64_t seqs) const;
+  std::int64_t preemptions() const;    // so far: sequences that gave up their pages and were computed again
+  std::int64_t reused_tokens() const;  // so far: tokens of prompts that were found in the cache instead of computed
 
  private:
   struct Impl;

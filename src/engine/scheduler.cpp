@@ -6,8 +6,8 @@ namespace rl::engine {
 
 Scheduler::Scheduler(const SchedulerLimits& limits, PagePool& pages) : limits_(limits), pool_(pages) {
   RL_CHECK(limits.max_seqs > 0 && limits.step_tokens >= limits.max_seqs && limits.max_context > 1);
-  running_.reserve(static_cast<std::size_t>(limits.max_seqs));
-  batch_.reserve(static_cast<std::size_t>(limits.max_seqs));
+  running_.reserve(static_cast<std::size_t>(2 * limits.max_seqs));
+  for (std::vector<Chunk>& batch : batches_) batch.reserve(static_cast<std::size_t>(limits.max_seqs));
 }
 
 Result<RequestId> Scheduler::submit(Request request) {
@@ -65,23 +65,63 @@ void Scheduler::cancel(RequestId id) {
 }
 
 std::span<const Chunk> Scheduler::next(Seconds now, std::vector<TokenEvent>& events) {
+  RL_CHECK(planned_ < 2);
   if (any_cancelled_ || deadlines_ > 0) end_unwanted(now, events);
-  batch_.clear();
+  std::vector<Chunk>& made = batch(planned_);
+  made.clear();
   budget_ = limits_.step_tokens;
   const bool preempted = schedule_decodes();
   schedule_prompts();
   // Pages that a preemption freed are for the sequence that asked: admitting now would take them away again.
   if (!preempted) admit();
-  return batch_;
+  if (made.empty()) return {};
+  commit();
+  ++planned_;
+  return made;
+}
+
+void Scheduler::commit() {
+  std::int32_t row = 0;
+  for (Chunk& chunk : batch(planned_)) {
+    // The batch refers to sequences this object owns; const in Chunk is for those who read it.
+    Sequence& sequence = const_cast<Sequence&>(*chunk.sequence);
+    sequence.cached += chunk.count;
+    if (!chunk.samples) continue;
+    if (sequence.unknown > 0) chunk.row = sequence.row;
+    sequence.tokens.push_back(kUnknown);
+    ++sequence.unknown;
+    sequence.row = row++;
+  }
+}
+
+void Scheduler::revert() {
+  RL_CHECK(planned_ > 0);
+  --planned_;
+  for (const Chunk& chunk : batch(planned_)) {
+    Sequence& sequence = const_cast<Sequence&>(*chunk.sequence);
+    sequence.cached -= chunk.count;
+    if (!chunk.samples) continue;
+    sequence.tokens.pop_back();
+    --sequence.unknown;
+    sequence.row = chunk.row;
+  }
+}
+
+void Scheduler::end(Sequence& sequence) {
+  pool_.release(sequence.pages);
+  deadlines_ -= sequence.deadline.has_value();
+  sequence.ended = true;
+  for (std::int64_t n = 0; n < planned_; ++n)
+    for (Chunk& chunk : batch(n))
+      if (chunk.sequence == &sequence) chunk.sequence = nullptr;
 }
 
 void Scheduler::end_unwanted(Seconds now, std::vector<TokenEvent>& events) {
-  const auto end = [&](auto& list) {
+  const auto end_in = [&](auto& list) {
     std::erase_if(list, [&](Owned& sequence) {
       const bool late = sequence->deadline && !(now < *sequence->deadline);
       if (!sequence->cancelled && !late) return false;
-      pool_.release(sequence->pages);
-      deadlines_ -= sequence->deadline.has_value();
+      end(*sequence);
       events.push_back({.request = sequence->id,
                         .index = sequence->generated(),
                         .time = now,
@@ -89,8 +129,8 @@ void Scheduler::end_unwanted(Seconds now, std::vector<TokenEvent>& events) {
       return true;
     });
   };
-  end(running_);
-  end(waiting_);
+  end_in(running_);
+  end_in(waiting_);
   any_cancelled_ = false;
 }
 
@@ -98,16 +138,19 @@ bool Scheduler::schedule_decodes() {
   bool preempted = false;
   for (std::size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.pending() != 1) continue;
+    if (sequence.pending() != 1 || sequence.finishing()) continue;
     bool fits = pool_.extend(sequence.pages, sequence.size());
     while (!fits) {
-      const bool itself = running_.back().get() == &sequence;
-      preempt_youngest();
-      preempted = true;
-      if (itself) break;
+      if (!reclaim()) {
+        const std::size_t place = youngest();
+        preempt(place);
+        preempted = true;
+        if (place == i) break;
+      }
       fits = pool_.extend(sequence.pages, sequence.size());
     }
-    if (fits) add(sequence, 1);
+    if (!fits) break;  // it was the youngest
+    add(sequence, 1);
   }
   return preempted;
 }
@@ -118,7 +161,8 @@ void Scheduler::schedule_prompts() {
 }
 
 void Scheduler::admit() {
-  while (!waiting_.empty() && running() < limits_.max_seqs && budget_ > 0) {
+  auto places = limits_.max_seqs - std::ranges::count_if(running_, [](const Owned& s) { return !s->finishing(); });
+  for (; !waiting_.empty() && places > 0 && budget_ > 0; --places) {
     Sequence& sequence = *waiting_.front();
     if (!give_pages(sequence)) return;
     add(sequence, std::min(sequence.pending(), budget_));
@@ -141,17 +185,32 @@ bool Scheduler::give_pages(Sequence& sequence) {
   return true;
 }
 
-void Scheduler::preempt_youngest() {
-  Owned sequence = std::move(running_.back());
-  running_.pop_back();
+std::size_t Scheduler::youngest() const {
+  std::size_t place = running_.size();
+  while (running_[--place]->finishing()) RL_CHECK(place > 0);
+  return place;
+}
+
+void Scheduler::preempt(std::size_t place) {
+  Owned sequence = std::move(running_[place]);
+  running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(place));
   pool_.release(sequence->pages);
   sequence->cached = 0;
   waiting_.push_front(std::move(sequence));
   ++preemptions_;
 }
 
+bool Scheduler::reclaim() {
+  for (const Owned& sequence : running_)
+    if (sequence->finishing() && !sequence->pages.pages.empty()) {
+      pool_.release(sequence->pages);
+      return true;
+    }
+  return false;
+}
+
 void Scheduler::add(const Sequence& sequence, std::int64_t count) {
-  batch_.push_back(
+  batch(planned_).push_back(
       {.sequence = &sequence, .first = sequence.cached, .count = count, .samples = count == sequence.pending()});
   budget_ -= count;
 }
@@ -159,36 +218,55 @@ void Scheduler::add(const Sequence& sequence, std::int64_t count) {
 void Scheduler::complete(std::span<const TokenId> drawn, Seconds now, std::vector<TokenEvent>& events) {
   std::size_t row = 0;
   bool any_ended = false;
-  for (const Chunk& chunk : batch_) {
-    // The batch refers to sequences this object owns; const in Chunk is for those who read it.
-    Sequence& sequence = const_cast<Sequence&>(*chunk.sequence);
-    sequence.cached += chunk.count;
-    if (limits_.prefix_reuse) pool_.publish(sequence.pages, sequence.tokens, sequence.cached);
-    if (!chunk.samples) continue;
-    RL_CHECK(row < drawn.size());
-    const TokenId token = drawn[row++];
-    TokenEvent event{.request = sequence.id, .index = sequence.generated(), .time = now};
-    if (token < 0) {
-      event.finished = FinishReason::error;
-    } else {
-      event.token = token;
-      sequence.tokens.push_back(token);
-      if (std::find(sequence.stop_ids.begin(), sequence.stop_ids.end(), token) != sequence.stop_ids.end())
-        event.finished = FinishReason::stop;
-      else if (sequence.size() == sequence.end)
-        event.finished = FinishReason::length;
+  if (planned_ > 0) {
+    for (const Chunk& chunk : batch(0)) {
+      const TokenId token = chunk.samples && row < drawn.size() ? drawn[row] : kUnknown;
+      row += chunk.samples;
+      if (chunk.sequence == nullptr) {
+        dead_rows_ += chunk.samples;
+        continue;
+      }
+      Sequence& sequence = const_cast<Sequence&>(*chunk.sequence);
+      // Unless the sequence has given its pages up since.
+      if (limits_.prefix_reuse && pool_.pages_for(chunk.end()) <= std::ssize(sequence.pages.pages))
+        pool_.publish(sequence.pages, sequence.tokens, chunk.end());
+      if (!chunk.samples) continue;
+      TokenEvent event{.request = sequence.id, .index = chunk.end() - sequence.prompt_tokens, .time = now};
+      --sequence.unknown;
+      if (token < 0) {
+        event.finished = FinishReason::error;
+      } else {
+        event.token = token;
+        sequence.tokens[static_cast<std::size_t>(chunk.end())] = token;
+        if (std::find(sequence.stop_ids.begin(), sequence.stop_ids.end(), token) != sequence.stop_ids.end())
+          event.finished = FinishReason::stop;
+        else if (chunk.end() + 1 == sequence.end)
+          event.finished = FinishReason::length;
+      }
+      if (event.finished) {
+        end(sequence);
+        any_ended = true;
+      }
+      events.push_back(event);
     }
-    if (event.finished) {
-      pool_.release(sequence.pages);
-      deadlines_ -= sequence.deadline.has_value();
-      sequence.cached = -1;  // ended: removed below
-      any_ended = true;
-    }
-    events.push_back(event);
+    oldest_ = 1 - oldest_;
+    --planned_;
   }
   RL_CHECK(row == drawn.size());
-  batch_.clear();
-  if (any_ended) std::erase_if(running_, [](const Owned& sequence) { return sequence->cached < 0; });
+  if (!any_ended) return;
+  const auto ended = [](const Owned& sequence) { return sequence->ended; };
+  std::erase_if(running_, ended);
+  std::erase_if(waiting_, ended);
+}
+
+bool Scheduler::drop_dead() {
+  if (planned_ == 0) return false;
+  for (const Chunk& chunk : batch(0))
+    if (chunk.sequence != nullptr) return false;
+  for (const Chunk& chunk : batch(0)) dead_rows_ += chunk.samples;
+  oldest_ = 1 - oldest_;
+  --planned_;
+  return true;
 }
 
 void Scheduler::check_invariants() const {
@@ -196,23 +274,36 @@ void Scheduler::check_invariants() const {
   std::vector<std::int32_t> owners(static_cast<std::size_t>(pool_.total()), 0);
   std::int64_t deadlines = 0;
   RequestId last{-1};
-  RL_CHECK(running() <= limits_.max_seqs);
+  std::int64_t going_on = 0;
+  const auto tokens_known = [](const Sequence& sequence) {
+    const auto unknown = std::ranges::count(sequence.tokens, kUnknown);
+    return unknown == sequence.unknown && std::all_of(sequence.tokens.end() - unknown, sequence.tokens.end(),
+                                                      [](TokenId token) { return token == kUnknown; });
+  };
   for (const Owned& sequence : running_) {
+    deadlines += sequence->deadline.has_value();
+    for (const std::int32_t page : sequence->pages.pages) ++owners[static_cast<std::size_t>(page)];
+    RL_CHECK(sequence->unknown <= planned_ && tokens_known(*sequence));
+    RL_CHECK(sequence->cached >= 0 && sequence->pending() >= 1 && sequence->size() <= sequence->end);
+    if (sequence->finishing()) {
+      RL_CHECK(sequence->unknown > 0);
+      continue;
+    }
+    ++going_on;
     RL_CHECK(last < sequence->id);
     last = sequence->id;
-    deadlines += sequence->deadline.has_value();
-    RL_CHECK(sequence->cached >= 0 && sequence->pending() >= 1 && sequence->size() < sequence->end);
     RL_CHECK(pool_.pages_for(sequence->cached) <= static_cast<std::int64_t>(sequence->pages.pages.size()));
-    for (const std::int32_t page : sequence->pages.pages) ++owners[static_cast<std::size_t>(page)];
     // Pages that are still written belong to this sequence alone.
     for (auto i = static_cast<std::size_t>(sequence->cached / pool_.page_tokens()); i < sequence->pages.pages.size();
          ++i)
       RL_CHECK_MSG(pool_.owners(PageId{sequence->pages.pages[i]}) == 1, "a page that is written has two owners");
   }
+  RL_CHECK(going_on <= limits_.max_seqs);
   for (const Owned& sequence : waiting_) {
     RL_CHECK(last < sequence->id);
     last = sequence->id;
     deadlines += sequence->deadline.has_value();
+    RL_CHECK(sequence->unknown <= planned_ && tokens_known(*sequence));
     RL_CHECK(sequence->pages.pages.empty() && sequence->cached == 0);
   }
   for (std::int32_t page = 0; page < pool_.total(); ++page)

@@ -29,8 +29,13 @@ StepMemory placeholder_memory(const model::Forward& forward, const StepLimits& l
                               DType cache) {
   StepMemory memory;
   for (std::size_t v = 0; v < forward.values.size(); ++v) memory.values.push_back(place(v));
-  memory.inputs = step_input_parts(limits, kNotThere);
-  memory.drawn = static_cast<std::int32_t*>(kNotThere);
+  auto* const words = static_cast<std::int32_t*>(kNotThere);
+  memory.step = {.block = kNotThere,
+                 .host = {kNotThere, kNotThere},
+                 .words = step_input_bytes(limits).count / 4,
+                 .turn = words,
+                 .drawn = words,
+                 .delivered = {words, words}};
   const TensorRef pages =
       tensor(kNotThere, cache, {limits.max_pages(), config.kv_heads, limits.page_tokens, config.head_dim});
   memory.kv.assign(static_cast<std::size_t>(config.layers), {.k = pages, .v = pages});
@@ -133,6 +138,8 @@ Bytes page_bytes(const model::ModelConfig& config, const EngineOptions& options)
 Result<EngineOptions> complete_options(const EngineOptions& given, const model::ModelConfig& config,
                                        const Device& device) {
   EngineOptions options = given;
+  options.run_ahead = options.run_ahead && device.is_queue();
+  if (options.capture_after < 0) return bad_option("capture_after", options.capture_after, "0 or more");
   if (options.step_tokens == 0)
     options.step_tokens = std::max<std::int64_t>(device.can_capture() ? 2048 : 512, options.max_seqs);
   if (options.max_context == 0) options.max_context = std::min(config.max_positions, kDefaultContext);
@@ -200,7 +207,7 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
   plan.lines.push_back({"rope tables", {2 * limits.context * (config.head_dim / 2) * 4}, "cos and sin, f32"});
   plan.lines.push_back({"activations", setup.activations.total, fmt::format("of {} tokens", limits.tokens)});
   plan.lines.push_back({"workspace", setup.workspace, "the most any op of any step needs"});
-  plan.lines.push_back({"step inputs", step_input_bytes(limits), ""});
+  plan.lines.push_back({"step inputs", step_input_bytes(limits) + Bytes{kAlignment}, ""});
   plan.lines.push_back({"step outputs", {limits.seqs * 4}, "drawn tokens"});
   plan.lines.push_back({"logits", {logit_rows * config.vocab * 4}, fmt::format("{} rows, f32", logit_rows)});
 
@@ -220,8 +227,8 @@ Result<Setup> plan_setup(const model::ModelConfig& config, const ops::Backend& b
                         {2 * config.layers * setup.kv_tensor.count},
                         fmt::format("{}, {} a token", name_of(setup.cache),
                                     format_binary_bytes({page_all_layers / limits.page_tokens}))});
-  plan.lines.push_back({"step inputs", step_input_bytes(limits), "host copy", true});
-  plan.lines.push_back({"step outputs", {limits.seqs * 4}, "host copy", true});
+  plan.lines.push_back({"step inputs", {2 * step_input_bytes(limits).count}, "on the host, for two steps", true});
+  plan.lines.push_back({"step outputs", {2 * limits.seqs * 4}, "on the host, for two steps", true});
   plan.pages = setup.pages;
   plan.page_tokens = limits.page_tokens;
   plan.max_context_tokens = setup.pages * limits.page_tokens;

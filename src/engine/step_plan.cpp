@@ -94,11 +94,11 @@ bool StepPlan::graph_safe() const {
   return std::all_of(ops.begin(), ops.end(), [](const BoundOp& op) { return op.facts().graph_safe; });
 }
 
-Status StepPlan::capture(Stream& stream) {
+Status StepPlan::capture(Stream& stream, const CaptureOptions& options) {
   captured = nullptr;
   RL_TRY(stream.begin_capture());
   const Status recorded = run(stream);
-  auto made = stream.end_capture();
+  auto made = stream.end_capture(options);
   if (!recorded) return recorded;
   if (!made) return std::move(made).error();
   captured = std::move(*made);

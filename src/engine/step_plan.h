@@ -50,9 +50,9 @@ struct BoundVariant {
 struct BoundOp {
   const char* site = "";  // "qkv"
   int layer = -1;
-  std::variant<BoundVariant<ops::EmbedArgs>, BoundVariant<ops::RmsNormArgs>, BoundVariant<ops::LinearArgs>,
-               BoundVariant<ops::RopeAppendArgs>, BoundVariant<ops::AttentionArgs>, BoundVariant<ops::SiluMulArgs>,
-               BoundVariant<ops::SampleArgs>>
+  std::variant<BoundVariant<ops::FeedArgs>, BoundVariant<ops::DeliverArgs>, BoundVariant<ops::EmbedArgs>,
+               BoundVariant<ops::RmsNormArgs>, BoundVariant<ops::LinearArgs>, BoundVariant<ops::RopeAppendArgs>,
+               BoundVariant<ops::AttentionArgs>, BoundVariant<ops::SiluMulArgs>, BoundVariant<ops::SampleArgs>>
       op;
   Bytes workspace_bytes;
   void* workspace = nullptr;
@@ -74,9 +74,9 @@ struct StepPlan {
   Status run(Stream& stream) const;
   // Whether every op may be captured.
   bool graph_safe() const;
-  // Records the ops. They must have run once before: what a first launch loads or asks is no part of a capture. Errors:
-  // the device's.
-  Status capture(Stream& stream);
+  // Records the ops. Their kernels must have run before: what a first launch loads or asks is no part of a capture.
+  // Errors: the device's.
+  Status capture(Stream& stream, const CaptureOptions& options);
   Bytes workspace() const;                // the most an op needs
   std::vector<std::string> path() const;  // "site: variant", each once, sorted; "(measured)" behind those chosen so
   bool batch_invariant() const;           // every op's variant is

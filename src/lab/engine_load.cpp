@@ -14,7 +14,7 @@ class Decoding {
       : engine_(engine), load_(load), seed_(seed) {}
   ~Decoding() { cancel(); }
 
-  // Ready to take a sample's steps within the allowed drift.
+  // Ready to take a sample's steps within the allowed drift, with nothing of them done yet.
   Status prepare() {
     if (steps_ >= 0 && steps_ + load_.steps <= load_.drift()) return ok();
     cancel();
@@ -34,12 +34,14 @@ class Decoding {
       }
     }
     steps_ = 0;
-    return ok();
+    return settle();
   }
 
+  // Exactly the sample's steps: the last of them has none queued ahead, which would run in what is timed next.
   Status run() {
     for (std::int64_t i = 0; i < load_.steps; ++i) {
-      RL_ASSIGN(const auto events, engine_.step());
+      const bool last = engine_.options().run_ahead && i > 0 && i + 1 == load_.steps;
+      RL_ASSIGN(const auto events, last ? engine_.settle() : engine_.step());
       if (std::ssize(events) != load_.seqs)
         return Error{.kind = ErrorKind::internal,
                      .what = "a decode step gave not one token for each sequence",
@@ -52,6 +54,13 @@ class Decoding {
   }
 
  private:
+  Status settle() {
+    RL_ASSIGN(const auto events, engine_.settle());
+    for (const engine::TokenEvent& event : events) RL_TRY(alive(event));
+    if (!events.empty()) ++steps_;
+    return ok();
+  }
+
   static Status alive(const engine::TokenEvent& event) {
     if (event.finished)
       return Error{.kind = ErrorKind::internal,
@@ -64,6 +73,7 @@ class Decoding {
     requests_.clear();
     while (!engine_.idle())
       if (!engine_.step()) break;
+    (void)engine_.settle();
   }
 
   engine::Engine& engine_;
@@ -75,7 +85,7 @@ class Decoding {
 
 }  // namespace
 
-std::int64_t DecodeLoad::drift() const { return std::max({std::int64_t{32}, depth / 10, steps}); }
+std::int64_t DecodeLoad::drift() const { return std::max({std::int64_t{32}, depth / 10, steps + 1}); }
 
 std::int64_t DecodeLoad::lead() const {
   return ceil_div(seqs * std::max<std::int64_t>(depth, 1), std::max<std::int64_t>(kStepTokens - seqs, 64));

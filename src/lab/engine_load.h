@@ -23,7 +23,8 @@ Result<record::Metric> measure_prefill(engine::Engine& engine, std::int64_t toke
 // sample.
 struct DecodeLoad {
   std::int64_t depth = 0, seqs = 1, steps = 8;
-  // Tokens the sequences may grow by before they are begun anew: a tenth of the depth, at least 32 and one sample.
+  // Tokens the sequences may grow by before they are begun anew: a tenth of the depth, at least 32 and one sample with
+  // the step that was queued ahead of it.
   std::int64_t drift() const;
   // Tokens that the first sequences get while the prompts of the last are still prefilled, kStepTokens to a step.
   std::int64_t lead() const;

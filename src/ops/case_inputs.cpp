@@ -441,6 +441,42 @@ Result<CaseInputs<SampleArgs>> make_inputs(const SampleCase& c) {
   return inputs;
 }
 
+Result<CaseInputs<FeedArgs>> make_inputs(const FeedCase& c) {
+  CaseInputs<FeedArgs> inputs;
+  FeedArgs& args = inputs.args;
+  CaseMemory& memory = inputs.memory;
+  args.words = kFeedHeader + c.ids + c.rest;
+  args.ids = c.ids;
+  const std::int64_t all = args.words + c.room;
+  for (std::int32_t turn = 0; turn < 2; ++turn) {
+    RL_ASSIGN(args.host[turn], memory.uniform_below(32000, all));
+    auto* words = args.host[turn].as<std::int32_t>();
+    words[0] = turn;
+    words[1] = static_cast<std::int32_t>(c.tail);
+    const auto refer = [&](std::int64_t at) { words[at] = static_cast<std::int32_t>(-1 - at % c.rows); };
+    for (std::int64_t i = 0; i < c.ids; i += 3) refer(kFeedHeader + i);
+    for (std::int64_t i = 0; i < c.tail; i += 5) refer(args.words + i);
+    // A word that is neither is copied as it is, whatever its sign.
+    if (c.rest > 0) words[kFeedHeader + c.ids] = -2;
+  }
+  RL_ASSIGN(args.turn, memory.integers({c.turn}));
+  RL_ASSIGN(args.drawn, memory.uniform_below(32000, c.rows));
+  if (c.rows > 1) args.drawn.as<std::int32_t>()[1] = -1;
+  RL_ASSIGN(args.out, memory.output(DType::i32, {all}));
+  return inputs;
+}
+
+Result<CaseInputs<DeliverArgs>> make_inputs(const DeliverCase& c) {
+  CaseInputs<DeliverArgs> inputs;
+  DeliverArgs& args = inputs.args;
+  RL_ASSIGN(args.drawn, inputs.memory.uniform_below(32000, c.rows));
+  RL_ASSIGN(args.block, inputs.memory.integers({c.turn, 0, 0, 0}));
+  for (TensorRef& out : args.out) {
+    RL_ASSIGN(out, inputs.memory.output(DType::i32, {c.rows}));
+  }
+  return inputs;
+}
+
 std::vector<std::int64_t> choose_indices(std::int64_t n, std::int64_t count) {
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   std::iota(all.begin(), all.end(), 0);

@@ -20,6 +20,8 @@
 #include "ops/sample_cases.h"
 #include "ops/silu_mul.h"
 #include "ops/silu_mul_cases.h"
+#include "ops/step_io.h"
+#include "ops/step_io_cases.h"
 #include "tensor/buffer.h"
 
 namespace rl::ops {
@@ -92,6 +94,9 @@ Result<CaseInputs<RopeAppendArgs>> make_inputs(const RopeAppendCase& c, CacheTyp
 Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, DType type);
 Result<CaseInputs<SiluMulArgs>> make_inputs(const SiluMulCase& c, const CodedType& out);
 Result<CaseInputs<SampleArgs>> make_inputs(const SampleCase& c);
+// Ids and tail hold tokens, and among them words that stand for rows of the previous step, one of which has no token.
+Result<CaseInputs<FeedArgs>> make_inputs(const FeedCase& c);
+Result<CaseInputs<DeliverArgs>> make_inputs(const DeliverCase& c);
 
 // `count` of the indices [0, n), ascending: the first and last ones, neighbours of multiples of 64, and others drawn;
 // all of them if count is 0 or at least n.

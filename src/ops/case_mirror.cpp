@@ -71,4 +71,13 @@ SampleArgs CaseMirror::there(SampleArgs args) const {
   return args;
 }
 
+FeedArgs CaseMirror::there(FeedArgs args) const {
+  for (TensorRef* t : {&args.host[0], &args.host[1], &args.turn, &args.drawn, &args.out}) *t = moved(*t);
+  return args;
+}
+DeliverArgs CaseMirror::there(DeliverArgs args) const {
+  for (TensorRef* t : {&args.drawn, &args.block, &args.out[0], &args.out[1]}) *t = moved(*t);
+  return args;
+}
+
 }  // namespace rl::ops

@@ -18,6 +18,8 @@ class CaseMirror {
   AttentionArgs there(AttentionArgs args) const;
   SiluMulArgs there(SiluMulArgs args) const;
   SampleArgs there(SampleArgs args) const;
+  FeedArgs there(FeedArgs args) const;
+  DeliverArgs there(DeliverArgs args) const;
   std::byte* moved(std::byte* host) const;
   // Copies everything back, guard bands included.
   Status bring_back(Stream& stream) const;

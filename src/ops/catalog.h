@@ -12,11 +12,13 @@
 #include "ops/rope_append.h"
 #include "ops/sample.h"
 #include "ops/silu_mul.h"
+#include "ops/step_io.h"
 #include "ops/variant.h"
 
 namespace rl::ops {
 
 struct Catalog {
+  std::span<const Variant<FeedArgs>> feed;
   std::span<const Variant<EmbedArgs>> embed;
   std::span<const Variant<RmsNormArgs>> rms_norm;
   std::span<const Variant<LinearArgs>> linear;
@@ -24,6 +26,7 @@ struct Catalog {
   std::span<const Variant<AttentionArgs>> attention;
   std::span<const Variant<SiluMulArgs>> silu_mul;
   std::span<const Variant<SampleArgs>> sample;
+  std::span<const Variant<DeliverArgs>> deliver;
   std::span<const quant::Layout> layouts;  // weight layouts its variants read, preferred first
 };
 

@@ -7,6 +7,7 @@
 // check_variant(variant, target, tags) runs all cases with one of the tags.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -95,6 +96,9 @@ inline std::vector<TensorRef> outputs(const ops::RopeAppendArgs& args) {
   return {args.qkv, args.cache.k, args.cache.v};
 }
 
+inline std::vector<TensorRef> outputs(const ops::FeedArgs& args) { return {args.out, args.turn}; }
+inline std::vector<TensorRef> outputs(const ops::DeliverArgs& args) { return {args.out[0], args.out[1]}; }
+
 // Args cut down to their first row or sequence, and how many rows of the first output that is. No rows: cannot be cut.
 inline std::int64_t cut(ops::EmbedArgs& args) { return args.ids.shape[0] = args.out.shape[0] = 1; }
 inline std::int64_t cut(ops::LinearArgs& args) {
@@ -116,6 +120,11 @@ inline std::int64_t cut(ops::AttentionArgs& args) {
   const std::int64_t queries = args.index.cu_q.as<const std::int32_t>()[1];
   args.max_q = queries;
   return args.q.shape[0] = args.out.shape[0] = queries;
+}
+
+inline std::int64_t cut(ops::FeedArgs&) { return 0; }
+inline std::int64_t cut(ops::DeliverArgs& args) {
+  return args.drawn.shape[0] = args.out[0].shape[0] = args.out[1].shape[0] = 1;
 }
 
 // What must hold after a launch beyond the values; the oracle's results were taken before it.
@@ -163,6 +172,19 @@ inline void expect_values(Report& report, const ops::Facts&, const ops::SampleAr
   const auto* out = args.out.as<const std::int32_t>();
   for (std::size_t r = 0; r < ref.size(); ++r)
     report.expect(out[r] == ref[r], fmt::format("row {}: token {} for {}", r, out[r], ref[r]));
+}
+inline void expect_words(Report& report, const char* name, const TensorRef& t, const std::vector<std::int32_t>& ref) {
+  for (std::size_t i = 0; i < ref.size(); ++i)
+    if (const std::int32_t found = t.as<const std::int32_t>()[i]; found != ref[i])
+      return report.expect(false, fmt::format("{}: word {} is {} for {}", name, i, found, ref[i]));
+}
+inline void expect_values(Report& report, const ops::Facts&, const ops::FeedArgs& args, const cpu::ref::Fed& ref) {
+  expect_words(report, "out", args.out, ref.block);
+  expect_words(report, "turn", args.turn, {ref.turn});
+}
+inline void expect_values(Report& report, const ops::Facts&, const ops::DeliverArgs& args,
+                          const std::array<std::vector<std::int32_t>, 2>& ref) {
+  for (std::size_t i = 0; i < 2; ++i) expect_words(report, "out", args.out[i], ref[i]);
 }
 inline void expect_values(Report& report, const ops::Facts&, const ops::RopeAppendArgs& args,
                           const cpu::ref::RopeAppended& ref) {
@@ -364,6 +386,30 @@ inline Report check_variant(const ops::Variant<ops::SampleArgs>& variant, const 
     detail::check_one(
         report, variant, target, [&] { return ops::make_inputs(c); },
         [](const ops::SampleArgs& args) { return cpu::ref::sample(args); });
+  }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::FeedArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::FeedCase& c : ops::kFeedCases) {
+    if ((c.tags & tags) == 0) continue;
+    report.context = detail::trace(variant.name, c, "i32");
+    detail::check_one(
+        report, variant, target, [&] { return ops::make_inputs(c); },
+        [](const ops::FeedArgs& args) { return cpu::ref::feed(args); });
+  }
+  return report;
+}
+
+inline Report check_variant(const ops::Variant<ops::DeliverArgs>& variant, const Target& target, unsigned tags) {
+  Report report;
+  for (const ops::DeliverCase& c : ops::kDeliverCases) {
+    if ((c.tags & tags) == 0) continue;
+    report.context = detail::trace(variant.name, c, "i32");
+    detail::check_one(
+        report, variant, target, [&] { return ops::make_inputs(c); },
+        [](const ops::DeliverArgs& args) { return cpu::ref::deliver(args); });
   }
   return report;
 }

@@ -21,6 +21,7 @@ Result<std::vector<VariantResult>> run(const ops::Backend& backend, unsigned tag
     }
   };
   const ops::Catalog& catalog = backend.catalog;
+  check(catalog.feed);
   check(catalog.embed);
   check(catalog.rms_norm);
   check(catalog.linear);
@@ -28,6 +29,7 @@ Result<std::vector<VariantResult>> run(const ops::Backend& backend, unsigned tag
   check(catalog.attention);
   check(catalog.silu_mul);
   check(catalog.sample);
+  check(catalog.deliver);
   return results;
 }
 

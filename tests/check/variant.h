@@ -10,12 +10,12 @@ namespace rl::check {
 // For variants that compute at once and need nothing of a stream.
 class NullStream final : public Stream {
  public:
-  Status synchronize() override { return ok(); }
+  Status wait_for_all() override { return ok(); }
   Status copy_to_device(void*, const void*, Bytes) override { return none(); }
   Status copy_to_host(void*, const void*, Bytes) override { return none(); }
   Status record(Event&) override { return ok(); }
   Status begin_capture() override { return none(); }
-  Result<std::unique_ptr<CapturedStep>> end_capture() override { return none(); }
+  Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions&) override { return none(); }
   Status replay(CapturedStep&) override { return none(); }
 
  private:

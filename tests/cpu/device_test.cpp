@@ -85,7 +85,7 @@ TEST(CpuStream, CopiesAtOnceAndHasNothingToCapture) {
   const Status capture = stream->begin_capture();
   ASSERT_FALSE(capture);
   EXPECT_EQ(capture.error().kind, ErrorKind::unsupported);
-  EXPECT_FALSE(stream->end_capture());
+  EXPECT_FALSE(stream->end_capture({}));
 }
 
 TEST(CpuStream, TimedEventsTellTheTimeBetweenThem) {

@@ -32,6 +32,8 @@ TEST_P(Variants, RmsNorm) { check_all(catalog().rms_norm); }
 TEST_P(Variants, RopeAppend) { check_all(catalog().rope_append); }
 TEST_P(Variants, Attention) { check_all(catalog().attention); }
 TEST_P(Variants, SiluMul) { check_all(catalog().silu_mul); }
+TEST_P(Variants, Feed) { check_all(catalog().feed); }
+TEST_P(Variants, Deliver) { check_all(catalog().deliver); }
 TEST_P(Variants, Sample) { check_all(catalog().sample); }
 
 // Large cases at the fastest level alone: the others differ from it in code that small cases reach.

@@ -253,23 +253,73 @@ TEST_F(CudaEngine, TimedEventsTellTheTimeBetweenThem) {
   EXPECT_NEAR(both.count, first.count + second.count, 1e-5);
 }
 
-// A step's kernels follow each other with programmatic edges: each may begin while its predecessor ends.
-TEST_F(CudaEngine, ACapturedDecodeStepIsTheListOfLaunchesWithProgrammaticEdges) {
-  auto& stream = static_cast<cuda::CudaStream&>(*card.stream);
-  const auto& silu = backend.catalog.silu_mul.front();
-  ASSERT_VALUE(const Buffer gate_up, Buffer::make(card.device->memory(), {4096}));
-  ASSERT_VALUE(const Buffer out, Buffer::make(card.device->memory(), {4096}));
-  const ops::SiluMulArgs args{.gate_up = tensor(gate_up.data(), DType::bf16, {1, 512}),
-                              .out = tensor(out.data(), DType::bf16, {1, 256})};
-  ASSERT_OK(silu.launch(args, nullptr, stream));
-  ASSERT_OK(stream.synchronize());
-  ASSERT_OK(stream.begin_capture());
-  for (int i = 0; i < 10; ++i) ASSERT_OK(silu.launch(args, nullptr, stream));
-  ASSERT_VALUE(const auto graph, stream.end_capture());
-  ASSERT_VALUE(const auto counts, static_cast<cuda::CudaGraph&>(*graph).counts());
-  EXPECT_EQ(counts.nodes, 10);
-  EXPECT_EQ(counts.edges, 9);
-  EXPECT_EQ(counts.programmatic, 9);
+// A captured decode step is kernels alone, one after the other, each of which may begin while its predecessor ends;
+// without programmatic edges the same kernels give the same tokens.
+TEST_F(CudaEngine, ACapturedDecodeStepIsAChainOfKernelsWithProgrammaticEdges) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  const std::vector<Request> requests{sixteen(golden)[0]};
+  std::vector<std::vector<TokenId>> tokens[2];
+  cuda::CudaGraph::Counts counts[2];
+  for (const bool programmatic : {false, true}) {
+    ASSERT_VALUE(const auto engine,
+                 make_engine("demo", backend, {.max_context = 256, .max_seqs = 16, .programmatic = programmatic},
+                             card.device->memory()));
+    ASSERT_VALUE(tokens[programmatic], run_all(*engine, requests));
+    const auto* const step = static_cast<const cuda::CudaGraph*>(engine->captured_decode(1));
+    ASSERT_NE(step, nullptr);
+    ASSERT_VALUE(counts[programmatic], step->counts());
+    std::printf("programmatic %d: %ld nodes, %ld edges, %ld of them programmatic\n", programmatic,
+                counts[programmatic].nodes, counts[programmatic].edges, counts[programmatic].programmatic);
+    EXPECT_EQ(counts[programmatic].kernels, counts[programmatic].nodes);
+    EXPECT_EQ(counts[programmatic].edges, counts[programmatic].nodes - 1);
+  }
+  EXPECT_EQ(tokens[0], tokens[1]);
+  EXPECT_EQ(counts[0].nodes, counts[1].nodes);
+  EXPECT_EQ(counts[0].programmatic, 0);
+  EXPECT_EQ(counts[1].programmatic, counts[1].edges);
+}
+
+// Steps ahead of the host against one at a time, captured and launched.
+TEST_F(CudaEngine, StepsAheadGiveTheTokensOfStepsOneByOne) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  std::vector<Request> requests = sixteen(golden);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i].max_tokens += static_cast<std::int64_t>(i);
+    if (i % 3 == 1) requests[i].sampling = {.temperature = 0.8f, .top_k = 40, .repetition_penalty = 1.2f, .seed = i};
+  }
+  // Rows of the first kind of engine do not depend on the batch; the second kind is what runs by default.
+  const std::map<std::string, std::string> invariant{{"linear", "linear/cuda.tiled"},
+                                                     {"attention", "attention/cuda.flash"}};
+  for (const auto& force : {invariant, std::map<std::string, std::string>()}) {
+    std::vector<std::vector<TokenId>> expected;
+    for (const bool graphs : {false, true})
+      for (const bool ahead : {false, true}) {
+        ASSERT_VALUE(const auto engine, make_engine("demo", backend,
+                                                    {.max_context = 256,
+                                                     .max_seqs = 16,
+                                                     .step_tokens = 64,
+                                                     .graphs = graphs,
+                                                     .run_ahead = ahead,
+                                                     .force = force,
+                                                     .buckets = &capture_buckets()},
+                                                    card.device->memory()));
+        const std::int64_t waits = engine->synchronizations();
+        ASSERT_VALUE(const auto tokens, run_all(*engine, requests));
+        if (expected.empty()) expected = tokens;
+        EXPECT_EQ(tokens, expected) << "graphs " << graphs << ", ahead " << ahead;
+        EXPECT_EQ(engine->synchronizations(), waits);
+        // Ends by a stop token, in the middle of the batch, which is larger for the step that was ahead.
+        if (!engine->batch_invariant()) continue;
+        std::vector<Request> stopping = requests;
+        for (Request& request : stopping) request.stop_ids = {expected[0][7]};
+        ASSERT_VALUE(const auto stopped, run_all(*engine, stopping));
+        for (std::size_t i = 0; i < stopped.size(); ++i) {
+          const auto stop = std::find(expected[i].begin(), expected[i].end(), expected[0][7]);
+          const auto end = stop == expected[i].end() ? stop : stop + 1;
+          EXPECT_TRUE(std::equal(stopped[i].begin(), stopped[i].end(), expected[i].begin(), end)) << i;
+        }
+      }
+  }
 }
 
 // Two layers at Llama-3-8B's width, weights drawn: the card's bf16 logits are no farther from fp32's than the CPU's

@@ -47,6 +47,8 @@ TEST_P(CudaVariants, RmsNorm) { check_variants(catalog().rms_norm, GetParam(), "
 TEST_P(CudaVariants, RopeAppend) { check_variants(catalog().rope_append, GetParam(), ""); }
 TEST_P(CudaVariants, SiluMul) { check_variants(catalog().silu_mul, GetParam(), ""); }
 TEST_P(CudaVariants, Sample) { check_variants(catalog().sample, GetParam(), ""); }
+TEST_P(CudaVariants, Feed) { check_variants(catalog().feed, GetParam(), ""); }
+TEST_P(CudaVariants, Deliver) { check_variants(catalog().deliver, GetParam(), ""); }
 TEST_P(CudaVariants, LinearSkinny) { check_variants(catalog().linear, GetParam(), ".skinny"); }
 TEST_P(CudaVariants, LinearCublaslt) { check_variants(catalog().linear, GetParam(), ".cublaslt"); }
 TEST_P(CudaVariants, LinearCublasltFp8) { check_variants(catalog().linear, GetParam(), ".cublaslt_fp8"); }

@@ -1,5 +1,6 @@
 // Parts of the engine that need no model: the memory plan, the plan cache, buckets, step inputs, stop strings.
 
+#include <cstring>
 #include <random>
 
 #include "check/result.h"
@@ -53,7 +54,28 @@ TEST(Buckets, PowersOfTwoCoverTheStepWithinTheLimits) {
     }
 }
 
+// The host's memory is the device's.
+class HostStream final : public Stream {
+ public:
+  Status copy_to_device(void* device, const void* host, Bytes bytes) override {
+    std::memcpy(device, host, static_cast<std::size_t>(bytes.count));
+    return ok();
+  }
+  Status copy_to_host(void* host, const void* device, Bytes bytes) override {
+    return copy_to_device(host, device, bytes);
+  }
+  Status record(Event&) override { return ok(); }
+  Status begin_capture() override { return none(); }
+  Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions&) override { return none(); }
+  Status replay(CapturedStep&) override { return none(); }
+
+ private:
+  static Error none() { return {.kind = ErrorKind::unsupported, .what = "not of this stream"}; }
+  Status wait_for_all() override { return ok(); }
+};
+
 struct StepInputsTest : testing::Test {
+  HostStream stream;
   StepLimits limits{.tokens = 16, .seqs = 3, .head_rows = 16, .context = 20, .page_tokens = 8};
   Sequence decoding, prefilling;
   StepInputsTest() {
@@ -66,13 +88,16 @@ struct StepInputsTest : testing::Test {
     prefilling.prompt_tokens = 5;
     prefilling.pages.pages = {7};
   }
+  StepInputParts written(StepInputs& inputs, std::span<const Chunk> chunks, const StepBucket& bucket) const {
+    inputs.write(chunks, bucket);
+    return step_input_parts(bucket, limits, inputs.addresses().host[inputs.turn()]);
+  }
 };
 
 TEST_F(StepInputsTest, HoldsWhatTheChunksSay) {
-  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory(), stream));
   const Chunk chunks[] = {{&decoding, 8, 1, true}, {&prefilling, 0, 3, false}};
-  inputs.write(chunks, step_shape(4, 2, 1, true));
-  const StepInputParts& p = inputs.host();
+  const StepInputParts p = written(inputs, chunks, step_shape(4, 2, 1, true));
   EXPECT_EQ(std::vector(p.ids, p.ids + 4), (std::vector<std::int32_t>{18, 20, 21, 22}));
   EXPECT_EQ(std::vector(p.positions, p.positions + 4), (std::vector<std::int32_t>{8, 0, 1, 2}));
   EXPECT_EQ(std::vector(p.seq_of, p.seq_of + 4), (std::vector<std::int32_t>{0, 1, 1, 1}));
@@ -85,13 +110,15 @@ TEST_F(StepInputsTest, HoldsWhatTheChunksSay) {
   EXPECT_EQ(p.rows[0].counter, 2u);
   EXPECT_EQ(p.rows[0].seed, 9u);
   EXPECT_EQ(std::vector(p.history + p.rows[0].history_begin, p.history + p.rows[0].history_end), decoding.tokens);
+  EXPECT_EQ(p.header[0], 0);
+  EXPECT_EQ(p.header[1], 9);
+  EXPECT_EQ(p.history, p.header + p.words);
 }
 
 TEST_F(StepInputsTest, PaddingBelongsToNoSequence) {
-  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory(), stream));
   const Chunk chunks[] = {{&prefilling, 0, 5, true}};
-  inputs.write(chunks, {.tokens = 8, .seqs = 2, .max_q = 8, .head_rows = 2});
-  const StepInputParts& p = inputs.host();
+  const StepInputParts p = written(inputs, chunks, {.tokens = 8, .seqs = 2, .max_q = 8, .head_rows = 2});
   for (int i = 5; i < 8; ++i) {
     EXPECT_EQ(p.ids[i], 0);
     EXPECT_EQ(p.positions[i], 0);
@@ -106,22 +133,50 @@ TEST_F(StepInputsTest, PaddingBelongsToNoSequence) {
 }
 
 TEST_F(StepInputsTest, AScoringStepWantsEveryRow) {
-  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory(), stream));
   const Chunk chunks[] = {{&prefilling, 1, 3, false}};
-  inputs.write(chunks, step_shape(3, 1, 3, false));
-  const StepInputParts& p = inputs.host();
+  const StepInputParts p = written(inputs, chunks, step_shape(3, 1, 3, false));
   EXPECT_EQ(std::vector(p.head_rows, p.head_rows + 3), (std::vector<std::int32_t>{0, 1, 2}));
   EXPECT_EQ(p.positions[0], 1);
   EXPECT_EQ(p.kv_len[0], 4);
 }
 
-TEST_F(StepInputsTest, ADecodeStepCopiesOnlyWhatItUses) {
-  limits.context = 4096;
-  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory()));
+// The token that the step before draws is named by its row there, among the ids and in the history.
+TEST_F(StepInputsTest, AnUnknownTokenIsARowOfTheStepBefore) {
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory(), stream));
+  decoding.tokens.back() = kUnknown;
+  const Chunk chunks[] = {{&decoding, 8, 1, true, 2}};
+  const StepInputParts p = written(inputs, chunks, step_shape(1, 1, 1, true));
+  EXPECT_EQ(p.ids[0], -3);
+  EXPECT_EQ(p.history[7], 17);
+  EXPECT_EQ(p.history[8], -3);
+  EXPECT_EQ(p.rows[0].counter, 2u);
+}
+
+TEST_F(StepInputsTest, TheBlocksTakeTurns) {
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory(), stream));
+  const StepAddresses& at = inputs.addresses();
+  const Chunk chunks[] = {{&prefilling, 0, 5, true}};
+  for (int step = 0; step < 4; ++step) {
+    EXPECT_EQ(inputs.turn(), step % 2);
+    const StepInputParts p = written(inputs, chunks, step_shape(5, 1, 1, true));
+    EXPECT_EQ(p.header, at.host[step % 2]);
+    EXPECT_EQ(p.header[0], step % 2);
+    inputs.next_turn();
+  }
+  inputs.next_turn();
+  ASSERT_OK(inputs.restart(stream));
+  EXPECT_EQ(*at.turn, 1);
+}
+
+TEST_F(StepInputsTest, ADecodeStepOfOneSequenceIsLessThanAKilobyte) {
+  limits = {.tokens = 2048, .seqs = 64, .head_rows = 512, .context = 8192, .page_tokens = 64};
+  ASSERT_VALUE(StepInputs inputs, StepInputs::make(limits, 99, host_memory(), host_memory(), stream));
   decoding.sampling.repetition_penalty = 1;
   const Chunk chunks[] = {{&decoding, 8, 1, true}};
   inputs.write(chunks, step_shape(1, 1, 1, true));
-  EXPECT_LT(inputs.used().count * 4, step_input_bytes(limits).count);
+  EXPECT_LT(inputs.used().count, 1000);
+  EXPECT_LE(step_input_parts(step_shape(64, 64, 64, true), limits, nullptr).words * 4, step_input_bytes(limits).count);
 }
 
 std::pair<std::string, bool> filtered(std::vector<std::string> stops, const std::vector<std::string>& pieces) {

@@ -98,6 +98,14 @@ TEST(CaseTables, MakeLegalArguments) {
     ASSERT_VALUE(const auto inputs, make_inputs(c, DType::bf16));
     EXPECT_OK(validate(inputs.args));
   });
+  expect_legal(kFeedCases, [](const FeedCase& c) {
+    ASSERT_VALUE(const auto inputs, make_inputs(c));
+    EXPECT_OK(validate(inputs.args));
+  });
+  expect_legal(kDeliverCases, [](const DeliverCase& c) {
+    ASSERT_VALUE(const auto inputs, make_inputs(c));
+    EXPECT_OK(validate(inputs.args));
+  });
   expect_legal(kSampleCases, [](const SampleCase& c) {
     ASSERT_VALUE(const auto inputs, make_inputs(c));
     EXPECT_OK(validate(inputs.args));

@@ -206,6 +206,26 @@ TEST(Validate, Sample) {
                                   {"sample.out.type", [](A& a) { a.out.dtype = DType::f32; }}});
 }
 
+TEST(Validate, Feed) {
+  ASSERT_VALUE(const auto inputs, make_inputs(FeedCase{"", 0, 3, 9, 2, 8, 2}));
+  using A = FeedArgs;
+  expect_refused<A>(inputs.args, {{"feed.out.type", [](A& a) { a.out.dtype = DType::f32; }},
+                                  {"feed.host.shape", [](A& a) { a.host[1].shape[0] = 23; }},
+                                  {"feed.turn.shape", [](A& a) { a.turn.shape[0] = 2; }},
+                                  {"feed.drawn.null", [](A& a) { a.drawn.data = nullptr; }},
+                                  {"feed.words.range", [](A& a) { a.words = 14; }},
+                                  {"feed.words.range", [](A& a) { a.words = 28; }},
+                                  {"feed.ids.range", [](A& a) { a.ids = 13; }}});
+}
+
+TEST(Validate, Deliver) {
+  ASSERT_VALUE(const auto inputs, make_inputs(DeliverCase{"", 0, 3}));
+  using A = DeliverArgs;
+  expect_refused<A>(inputs.args, {{"deliver.drawn.type", [](A& a) { a.drawn.dtype = DType::f32; }},
+                                  {"deliver.block.null", [](A& a) { a.block.data = nullptr; }},
+                                  {"deliver.out.shape", [](A& a) { a.out[1].shape[0] = 2; }}});
+}
+
 TEST(Validate, MessagesSayWhatWasExpectedAndFound) {
   ASSERT_VALUE(const auto inputs, make_inputs(SiluMulCase{"", 0, 3, 8}, DType::f32));
   SiluMulArgs args = inputs.args;

@@ -38,7 +38,7 @@ struct Bench {
     RL_TRY(stream->begin_capture());
     Status status = ok();
     for (int i = 0; i < calls && status; ++i) status = call(i);
-    RL_ASSIGN(const std::unique_ptr<CapturedStep> graph, stream->end_capture());
+    RL_ASSIGN(const std::unique_ptr<CapturedStep> graph, stream->end_capture({}));
     RL_TRY(std::move(status));
     RL_ASSIGN(const std::unique_ptr<Event> begin, device->make_timed_event());
     RL_ASSIGN(const std::unique_ptr<Event> end, device->make_timed_event());

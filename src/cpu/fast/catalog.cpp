@@ -24,6 +24,7 @@ constexpr quant::Layout kLayouts[] = {quant::Layout::panel64, quant::Layout::row
 
 struct Lists {
   const ops::Catalog& ref = ref::catalog();
+  List<ops::FeedArgs> feed = join(feed_variants(), ref.feed);
   List<ops::EmbedArgs> embed = join(embed_variants(), ref.embed);
   List<ops::RmsNormArgs> rms_norm = join(rms_norm_variants(), ref.rms_norm);
   List<ops::LinearArgs> linear = join<ops::LinearArgs>(join(linear_variants(), emulated_linear_variants()), ref.linear);
@@ -31,13 +32,16 @@ struct Lists {
   List<ops::AttentionArgs> attention = join(attention_variants(), ref.attention);
   List<ops::SiluMulArgs> silu_mul = join(silu_mul_variants(), ref.silu_mul);
   List<ops::SampleArgs> sample = join(sample_variants(), ref.sample);
-  ops::Catalog catalog{.embed = embed,
+  List<ops::DeliverArgs> deliver = join(deliver_variants(), ref.deliver);
+  ops::Catalog catalog{.feed = feed,
+                       .embed = embed,
                        .rms_norm = rms_norm,
                        .linear = linear,
                        .rope_append = rope_append,
                        .attention = attention,
                        .silu_mul = silu_mul,
                        .sample = sample,
+                       .deliver = deliver,
                        .layouts = kLayouts};
 };
 

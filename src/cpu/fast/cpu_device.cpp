@@ -133,7 +133,7 @@ Status CpuStream::record(Event& event) {
 }
 
 Status CpuStream::begin_capture() { return no_capture(); }
-Result<std::unique_ptr<CapturedStep>> CpuStream::end_capture() { return no_capture(); }
+Result<std::unique_ptr<CapturedStep>> CpuStream::end_capture(const CaptureOptions&) { return no_capture(); }
 Status CpuStream::replay(CapturedStep&) { return no_capture(); }
 
 std::unique_ptr<Device> make_device(const CpuOptions& options) { return std::make_unique<CpuDevice>(options); }

@@ -30,15 +30,16 @@ class CpuStream final : public Stream {
   CpuStream(ThreadPool& pool, const Arch& arch) : pool_(pool), arch_(arch) {}
   ThreadPool& pool() { return pool_; }
   const Arch& arch() const { return arch_; }
-  Status synchronize() override { return ok(); }
   Status copy_to_device(void* device, const void* host, Bytes bytes) override;
   Status copy_to_host(void* host, const void* device, Bytes bytes) override;
   Status record(Event& event) override;
   Status begin_capture() override;
-  Result<std::unique_ptr<CapturedStep>> end_capture() override;
+  Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions&) override;
   Status replay(CapturedStep&) override;
 
  private:
+  Status wait_for_all() override { return ok(); }
+
   ThreadPool& pool_;
   Arch arch_;
 };

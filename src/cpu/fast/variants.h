@@ -21,5 +21,7 @@ std::span<const ops::Variant<ops::RopeAppendArgs>> rope_append_variants();
 std::span<const ops::Variant<ops::EmbedArgs>> embed_variants();
 std::span<const ops::Variant<ops::SiluMulArgs>> silu_mul_variants();
 std::span<const ops::Variant<ops::SampleArgs>> sample_variants();
+std::span<const ops::Variant<ops::FeedArgs>> feed_variants();
+std::span<const ops::Variant<ops::DeliverArgs>> deliver_variants();
 
 }  // namespace rl::cpu

@@ -89,11 +89,28 @@ Status launch_sample(const ops::SampleArgs& args, void*, Stream&) {
   return ok();
 }
 
+void store_words(const TensorRef& out, const std::vector<std::int32_t>& words) {
+  std::copy(words.begin(), words.end(), out.as<std::int32_t>());
+}
+Status launch_feed(const ops::FeedArgs& args, void*, Stream&) {
+  const Fed fed = feed(args);
+  store_words(args.out, fed.block);
+  *args.turn.as<std::int32_t>() = fed.turn;
+  return ok();
+}
+Status launch_deliver(const ops::DeliverArgs& args, void*, Stream&) {
+  const auto outs = deliver(args);
+  for (std::size_t i = 0; i < 2; ++i) store_words(args.out[i], outs[i]);
+  return ok();
+}
+
 template <class Args>
 constexpr ops::Variant<Args> variant(const char* name, Status (*launch)(const Args&, void*, Stream&)) {
   return {.name = name, .facts = kFacts, .supports = supports, .workspace = workspace, .launch = launch};
 }
 
+constexpr ops::Variant<ops::FeedArgs> kFeed[] = {variant("feed/cpu.ref", launch_feed)};
+constexpr ops::Variant<ops::DeliverArgs> kDeliver[] = {variant("deliver/cpu.ref", launch_deliver)};
 constexpr ops::Variant<ops::EmbedArgs> kEmbed[] = {variant("embed/cpu.ref", launch<ops::EmbedArgs, embed>)};
 constexpr ops::Variant<ops::RmsNormArgs> kRmsNorm[] = {variant("rms_norm/cpu.ref", launch_rms_norm)};
 constexpr ops::Variant<ops::LinearArgs> kLinear[] = {variant("linear/cpu.ref", launch_linear)};
@@ -106,13 +123,15 @@ constexpr quant::Layout kLayouts[] = {quant::Layout::row_major, quant::Layout::p
 }  // namespace
 
 const ops::Catalog& catalog() {
-  static constexpr ops::Catalog kCatalog{.embed = kEmbed,
+  static constexpr ops::Catalog kCatalog{.feed = kFeed,
+                                         .embed = kEmbed,
                                          .rms_norm = kRmsNorm,
                                          .linear = kLinear,
                                          .rope_append = kRopeAppend,
                                          .attention = kAttention,
                                          .silu_mul = kSiluMul,
                                          .sample = kSample,
+                                         .deliver = kDeliver,
                                          .layouts = kLayouts};
   return kCatalog;
 }

@@ -3,6 +3,7 @@
 // rounded until the end. Beside each value comes what its tolerance is derived from: the sum of the absolute values of
 // the terms. Results are doubles in host memory, also for a chosen subset, so that large shapes can be checked.
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -29,6 +30,12 @@ Values silu_mul(const ops::SiluMulArgs& args);
 // Numbers [rows, cols], rounded to `type`, as codes and scales (ops/codes.h).
 void store_codes(const std::vector<double>& numbers, DType type, const TensorRef& codes, const TensorRef& scales);
 std::vector<TokenId> sample(const ops::SampleArgs& args);
+struct Fed {
+  std::vector<std::int32_t> block;  // all words of out, those that stay included
+  std::int32_t turn = 0;
+};
+Fed feed(const ops::FeedArgs& args);
+std::array<std::vector<std::int32_t>, 2> deliver(const ops::DeliverArgs& args);  // all words of both outs
 
 // An output of attention at the chosen tokens against the above, within its tolerance: ops::Oracle's function.
 ops::Comparison check_attention(const ops::AttentionArgs& args, const std::vector<std::int64_t>& tokens);

@@ -19,7 +19,7 @@ CudaStream::~CudaStream() {
   (void)cudaFree(semaphores_);
 }
 
-Status CudaStream::synchronize() { return check(cudaStreamSynchronize(handle_), "cudaStreamSynchronize"); }
+Status CudaStream::wait_for_all() { return check(cudaStreamSynchronize(handle_), "cudaStreamSynchronize"); }
 
 Status CudaStream::copy_to_device(void* device, const void* host, Bytes bytes) {
   if (bytes.count == 0) return ok();
@@ -42,15 +42,41 @@ Status CudaStream::begin_capture() {
   return check(cudaStreamBeginCapture(handle_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
 }
 
-Result<std::unique_ptr<CapturedStep>> CudaStream::end_capture() {
+namespace {
+
+struct Edges {
+  std::vector<cudaGraphNode_t> from, to;
+  std::vector<cudaGraphEdgeData> data;
+};
+Result<Edges> edges_of(cudaGraph_t graph) {
+  std::size_t n = 0;
+  RL_CUDA(cudaGraphGetEdges, graph, nullptr, nullptr, nullptr, &n);
+  Edges edges{std::vector<cudaGraphNode_t>(n), std::vector<cudaGraphNode_t>(n), std::vector<cudaGraphEdgeData>(n)};
+  if (n > 0) RL_CUDA(cudaGraphGetEdges, graph, edges.from.data(), edges.to.data(), edges.data.data(), &n);
+  return edges;
+}
+
+// Every edge becomes a full one: a node begins when its predecessor has ended.
+Status make_plain(cudaGraph_t graph) {
+  RL_ASSIGN(const Edges edges, edges_of(graph));
+  const std::size_t n = edges.from.size();
+  if (n == 0) return ok();
+  RL_CUDA(cudaGraphRemoveDependencies, graph, edges.from.data(), edges.to.data(), edges.data.data(), n);
+  RL_CUDA(cudaGraphAddDependencies, graph, edges.from.data(), edges.to.data(), nullptr, n);
+  return ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CapturedStep>> CudaStream::end_capture(const CaptureOptions& options) {
   cudaGraph_t graph = nullptr;
   RL_CUDA(cudaStreamEndCapture, handle_, &graph);
-  cudaGraphExec_t exec = nullptr;
-  if (const cudaError_t code = cudaGraphInstantiate(&exec, graph, 0); code != cudaSuccess) {
-    (void)cudaGraphDestroy(graph);
-    return error_of(code, "cudaGraphInstantiate");
-  }
-  return std::unique_ptr<CapturedStep>(std::make_unique<CudaGraph>(graph, exec));
+  auto made = std::make_unique<CudaGraph>(graph);
+  if (!options.programmatic) RL_TRY(make_plain(graph));
+  RL_TRY(made->instantiate());
+  // Its first launch is no dearer than any other.
+  RL_CUDA(cudaGraphUpload, made->exec(), handle_);
+  return std::unique_ptr<CapturedStep>(std::move(made));
 }
 
 Status CudaStream::replay(CapturedStep& step) {
@@ -67,19 +93,26 @@ bool CudaEvent::done() const { return cudaEventQuery(handle_) != cudaErrorNotRea
 Status CudaEvent::wait() const { return check(cudaEventSynchronize(handle_), "cudaEventSynchronize"); }
 
 CudaGraph::~CudaGraph() {
-  (void)cudaGraphExecDestroy(exec_);
+  if (exec_ != nullptr) (void)cudaGraphExecDestroy(exec_);
   (void)cudaGraphDestroy(graph_);
 }
 
+Status CudaGraph::instantiate() { return check(cudaGraphInstantiate(&exec_, graph_, 0), "cudaGraphInstantiate"); }
+
 Result<CudaGraph::Counts> CudaGraph::counts() const {
-  std::size_t nodes = 0, edges = 0;
+  std::size_t nodes = 0;
   RL_CUDA(cudaGraphGetNodes, graph_, nullptr, &nodes);
-  RL_CUDA(cudaGraphGetEdges, graph_, nullptr, nullptr, nullptr, &edges);
-  std::vector<cudaGraphNode_t> from(edges), to(edges);
-  std::vector<cudaGraphEdgeData> data(edges);
-  if (edges > 0) RL_CUDA(cudaGraphGetEdges, graph_, from.data(), to.data(), data.data(), &edges);
-  Counts counts{.nodes = static_cast<std::int64_t>(nodes), .edges = static_cast<std::int64_t>(edges)};
-  for (const cudaGraphEdgeData& edge : data) counts.programmatic += edge.type == cudaGraphDependencyTypeProgrammatic;
+  std::vector<cudaGraphNode_t> all(nodes);
+  if (nodes > 0) RL_CUDA(cudaGraphGetNodes, graph_, all.data(), &nodes);
+  RL_ASSIGN(const Edges edges, edges_of(graph_));
+  Counts counts{.nodes = static_cast<std::int64_t>(nodes), .edges = std::ssize(edges.data)};
+  for (const cudaGraphNode_t node : all) {
+    cudaGraphNodeType type{};
+    RL_CUDA(cudaGraphNodeGetType, node, &type);
+    counts.kernels += type == cudaGraphNodeTypeKernel;
+  }
+  for (const cudaGraphEdgeData& edge : edges.data)
+    counts.programmatic += edge.type == cudaGraphDependencyTypeProgrammatic;
   return counts;
 }
 
@@ -129,6 +162,7 @@ class CudaDevice final : public Device {
     return Seconds{static_cast<double>(milliseconds) / 1e3};
   }
   bool can_capture() const override { return true; }
+  bool is_queue() const override { return true; }
   // The card's scheduler runs streams of several threads side by side: a share is the whole card.
   Result<std::unique_ptr<Device>> make_share(int, int) override {
     return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card_));

@@ -18,12 +18,11 @@ class CudaStream final : public Stream {
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
 
-  Status synchronize() override;
   Status copy_to_device(void* device, const void* host, Bytes bytes) override;
   Status copy_to_host(void* host, const void* device, Bytes bytes) override;
   Status record(Event& event) override;
   Status begin_capture() override;
-  Result<std::unique_ptr<CapturedStep>> end_capture() override;
+  Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions& options) override;
   Status replay(CapturedStep& step) override;
 
   cudaStream_t handle() const { return handle_; }
@@ -34,6 +33,8 @@ class CudaStream final : public Stream {
 
  private:
   CudaStream(cudaStream_t handle, std::uint32_t* semaphores) : handle_(handle), semaphores_(semaphores) {}
+  Status wait_for_all() override;
+
   cudaStream_t handle_;
   std::uint32_t* semaphores_;
 };
@@ -61,21 +62,23 @@ class CudaEvent final : public Event {
 // A captured list of launches, ready to run.
 class CudaGraph final : public CapturedStep {
  public:
-  explicit CudaGraph(cudaGraph_t graph, cudaGraphExec_t exec) : graph_(graph), exec_(exec) {}
+  explicit CudaGraph(cudaGraph_t graph) : graph_(graph) {}
   ~CudaGraph() override;
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
 
+  Status instantiate();  // once
   cudaGraphExec_t exec() const { return exec_; }
-  // Its nodes, and how many of its edges let a kernel begin before its predecessor ended (programmatic launch).
+  // Its nodes, which of them are kernels, and how many of its edges let a kernel begin before its predecessor ended
+  // (programmatic launch).
   struct Counts {
-    std::int64_t nodes = 0, edges = 0, programmatic = 0;
+    std::int64_t nodes = 0, kernels = 0, edges = 0, programmatic = 0;
   };
   Result<Counts> counts() const;
 
  private:
   cudaGraph_t graph_;
-  cudaGraphExec_t exec_;
+  cudaGraphExec_t exec_ = nullptr;
 };
 
 struct CardInfo {
