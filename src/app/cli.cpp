@@ -172,6 +172,12 @@ Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
       ->capture_default_str();
   app->add_option("-b,--batch", options.batch, "sequences decoded together")->delimiter(',')->capture_default_str();
   app->add_option("-r,--repetitions", options.repetitions, "samples of each row")->capture_default_str();
+  app->add_option("--pdl", options.pdl,
+                  "on, off or both: whether kernels of captured steps may begin while their predecessor ends")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  app->add_flag("--check", options.check, "compare the logits with those of plain variants before anything is timed");
   add_format(app, options.format);
   add_kv_cache(app, options.kv_cache);
   app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT")->expected(1)->take_all();

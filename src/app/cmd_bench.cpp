@@ -1,5 +1,6 @@
 #include "app/cmd_bench.h"
 
+#include "app/bench_check.h"
 #include "app/open_model.h"
 #include "base/json_text.h"
 #include "engine/engine.h"
@@ -13,9 +14,12 @@ namespace {
 struct BenchRow {
   std::string test;  // "pp512", "tg128 @ d2048", "tg128 x 16"
   std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 1;
-  record::Metric rate;          // tok/s
-  double achieved = 0;          // FLOP/s of the matrix products (prefill) or B/s read (decode)
-  std::optional<double> share;  // of the ceiling
+  record::Metric rate;                 // tok/s
+  double achieved = 0;                 // FLOP/s of the matrix products (prefill) or B/s read (decode)
+  std::optional<double> share;         // of the ceiling
+  std::string pdl;                     // whether captured steps have programmatic edges
+  std::optional<double> host_seconds;  // to plan and start a step, where the host does not compute it as well
+  std::int64_t peak_memory_bytes = 0;
   std::string path;
 };
 
@@ -48,25 +52,33 @@ std::string type_of(const BenchOptions& options) {
 }
 
 void print_md(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options,
-              std::FILE* out) {
-  fmt::print(out, "| model | params | type | test | tok/s | 95% interval | reached | ceiling share |\n");
-  fmt::print(out, "| ----- | -----: | ---- | ---- | ----: | -----------: | ------: | ------------: |\n");
+              const std::optional<LogitsCheck>& check, std::FILE* out) {
+  fmt::print(
+      out,
+      "| model | params | type | test | pdl | tok/s | 95% interval | reached | ceiling share | host, a step | peak "
+      "memory |\n");
+  fmt::print(out,
+             "| ----- | -----: | ---- | ---- | --- | ----: | -----------: | ------: | ------------: | ---: | ---: |\n");
   for (const BenchRow& row : rows) {
     const bool prefill = row.n_prompt > 0;
     fmt::print(
-        out, "| {} | {} M | {} | {} | {} | {} | {} | {} |\n", source.name,
-        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), type_of(options), row.test,
+        out, "| {} | {} M | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", source.name,
+        format_significant(static_cast<double>(source.config.parameters()) * 1e-6), type_of(options), row.test, row.pdl,
         format_significant(row.rate.value, 4),
         row.rate.ci95 ? fmt::format("{} to {}", format_significant(row.rate.ci95->low, 4),
                                     format_significant(row.rate.ci95->high, 4))
                       : "-",
         prefill ? format_flops({row.achieved}) : format_rate({row.achieved}),
-        row.share ? fmt::format("{:.0f}% of {}", 100 * *row.share, prefill ? "matrix rate" : "read bandwidth") : "-");
+        row.share ? fmt::format("{:.0f}% of {}", 100 * *row.share, prefill ? "matrix rate" : "read bandwidth") : "-",
+        row.host_seconds ? format_seconds({*row.host_seconds}) : "-", format_binary_bytes({row.peak_memory_bytes}));
   }
+  fmt::print(out, "\nHead and sampling are part of every row. ");
+  if (check) fmt::print(out, "In this run {}. ", check->text());
+  fmt::print(out, "Variants: {}.\n", rows.empty() ? "none" : rows.back().path);
 }
 
 std::string json_row(const BenchRow& row, const model::ModelSource& source, const BenchOptions& options,
-                     const record::Environment& environment) {
+                     const std::optional<LogitsCheck>& check, const record::Environment& environment) {
   // llama-bench's field names; times per token of the row's kind.
   const double tokens = static_cast<double>(row.n_prompt > 0 ? row.n_prompt : row.n_gen * row.n_batch);
   std::string samples_ts, samples_ns;
@@ -77,26 +89,31 @@ std::string json_row(const BenchRow& row, const model::ModelSource& source, cons
   return fmt::format(
       "{{\"build_commit\": {}, \"cpu_info\": {}, \"model_filename\": {}, \"model_n_params\": {}, \"type\": {}, "
       "\"kv_cache\": {}, \"n_threads\": {}, "
-      "\"test\": {}, \"n_prompt\": {}, \"n_gen\": {}, \"n_depth\": {}, \"n_batch\": {}, \"avg_ts\": {}, \"avg_ns\": "
-      "{:.0f}, "
-      "\"reached_{}\": {}, \"ceiling_share\": {}, \"path\": {}, \"samples_ns\": [{}], \"samples_ts\": [{}]}}",
+      "\"test\": {}, \"n_prompt\": {}, \"n_gen\": {}, \"n_depth\": {}, \"n_batch\": {}, \"pdl\": {}, \"avg_ts\": {}, "
+      "\"avg_ns\": {:.0f}, "
+      "\"reached_{}\": {}, \"ceiling_share\": {}, \"host_seconds_per_step\": {}, \"peak_memory_bytes\": {}, "
+      "\"logits_checked\": {}, \"path\": {}, \"samples_ns\": [{}], \"samples_ts\": [{}]}}",
       json_string(environment.commit), json_string(environment.cpu), json_string(telemetry::scrub(source.name)),
       source.config.parameters(), json_string(options.format), json_string(options.kv_cache), environment.cores,
-      json_string(row.test), row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
+      json_string(row.test), row.n_prompt, row.n_gen, row.n_depth, row.n_batch, json_string(row.pdl), row.rate.value,
       1e9 * tokens / row.rate.value, row.n_prompt > 0 ? "flops" : "bytes_per_second", row.achieved,
-      row.share ? fmt::format("{}", *row.share) : "null", json_string(row.path), samples_ns, samples_ts);
+      row.share ? fmt::format("{}", *row.share) : "null",
+      row.host_seconds ? fmt::format("{}", *row.host_seconds) : "null", row.peak_memory_bytes,
+      check ? json_string(check->text()) : "null", json_string(row.path), samples_ns, samples_ts);
 }
 
 void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& source, const BenchOptions& options,
                std::FILE* out) {
   fmt::print(out,
-             "model,params,type,test,n_prompt,n_gen,n_depth,n_batch,avg_ts,low_ts,high_ts,reached,ceiling_share\n");
+             "model,params,type,test,n_prompt,n_gen,n_depth,n_batch,pdl,avg_ts,low_ts,high_ts,reached,ceiling_share,"
+             "host_seconds_per_step,peak_memory_bytes,path\n");
   for (const BenchRow& row : rows)
-    fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{}\n", source.name, source.config.parameters(),
-               type_of(options), row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch, row.rate.value,
-               row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
+    fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"\n", source.name,
+               source.config.parameters(), type_of(options), row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch,
+               row.pdl, row.rate.value, row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
                row.rate.ci95 ? row.rate.ci95->high : row.rate.value, row.achieved,
-               row.share ? fmt::format("{}", *row.share) : "");
+               row.share ? fmt::format("{}", *row.share) : "",
+               row.host_seconds ? fmt::format("{}", *row.host_seconds) : "", row.peak_memory_bytes, row.path);
 }
 
 std::string path_text(const std::vector<std::string>& path) {
@@ -127,6 +144,77 @@ std::vector<const char*> matrix_rates_of(const engine::NumberFormat& format) {
   }
   return {"matrix_rate_f32"};
 }
+
+// The rows of one engine.
+struct Bench {
+  const BenchOptions& options;
+  const engine::NumberFormat& format;
+  const model::ModelSource& source;
+  const ops::Backend& backend;
+  CountingResource& memory;
+  engine::Engine& engine;
+  std::string pdl;
+
+  Status take_rows(std::vector<BenchRow>& rows) const {
+    for (const std::int64_t n : options.prompt)
+      if (n > 0) {
+        RL_ASSIGN(BenchRow row, prefill(n));
+        rows.push_back(std::move(row));
+      }
+    for (const std::int64_t b : options.batch)
+      for (const std::int64_t d : options.depth)
+        for (const std::int64_t n : options.decode)
+          if (n > 0) {
+            RL_ASSIGN(BenchRow row, decode(n, d, b));
+            rows.push_back(std::move(row));
+          }
+    return ok();
+  }
+
+ private:
+  Result<BenchRow> prefill(std::int64_t n) const {
+    BenchRow row{.test = fmt::format("pp{}", n), .n_prompt = n};
+    RL_TRY(time(row, [&] { return lab::measure_prefill(engine, n, plan_of(options)); }));
+    row.achieved = row.rate.value * lab::prefill_flops(source.config, n) / static_cast<double>(n);
+    for (const char* rate : matrix_rates_of(format)) {
+      const auto peak = take(backend, rate);
+      if (!peak) continue;
+      row.share = row.achieved / peak->value;
+      break;
+    }
+    return row;
+  }
+
+  Result<BenchRow> decode(std::int64_t n, std::int64_t d, std::int64_t b) const {
+    BenchRow row{
+        .test = fmt::format("tg{}{}{}", n, d > 0 ? fmt::format(" @ d{}", d) : "", b > 1 ? fmt::format(" x {}", b) : ""),
+        .n_gen = n,
+        .n_depth = d,
+        .n_batch = b};
+    RL_TRY(
+        time(row, [&] { return lab::measure_decode(engine, {.depth = d, .seqs = b, .steps = n}, plan_of(options)); }));
+    const double bytes_per_step = static_cast<double>(engine.weight_bytes_per_token().count +
+                                                      b * (d + n / 2) * engine.kv_bytes_per_token().count);
+    row.achieved = row.rate.value / static_cast<double>(b) * bytes_per_step;
+    if (const auto peak = take(backend, "read_bandwidth")) row.share = row.achieved / peak->value;
+    return row;
+  }
+
+  template <class Measure>
+  Status time(BenchRow& row, const Measure& measure) const {
+    memory.reset_peak();
+    const engine::HostCost before = engine.host_cost();
+    RL_ASSIGN(row.rate, measure());
+    const engine::HostCost& after = engine.host_cost();
+    if (backend.device->is_queue())
+      row.host_seconds = (after.plan + after.launch - before.plan - before.launch).count /
+                         static_cast<double>(after.steps - before.steps);
+    row.peak_memory_bytes = memory.peak().count;
+    row.pdl = pdl;
+    row.path = path_text(engine.path());
+    return ok();
+  }
+};
 
 }  // namespace
 
@@ -167,58 +255,42 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
     engine_options.force[item.substr(0, equals)] = item.substr(equals + 1);
   }
   CountingResource memory(open.device->memory());
-  RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
-            engine::Engine::make(source, open.backend, memory, engine_options));
-  if (engine->emulated())
-    return Error{.kind = ErrorKind::unsupported,
-                 .what = fmt::format("this machine has no instructions for {}: the speed of its emulation would say "
-                                     "nothing about the format",
-                                     format.name),
-                 .rule = "bench.emulated",
-                 .hint = "measure its quality: redline quality --formats " + format.name};
-
   std::vector<BenchRow> rows;
-  const measure::Plan plan = plan_of(options);
-  for (const std::int64_t n : options.prompt) {
-    if (n <= 0) continue;
-    BenchRow row{.test = fmt::format("pp{}", n), .n_prompt = n};
-    RL_ASSIGN(row.rate, lab::measure_prefill(*engine, n, plan));
-    row.achieved = row.rate.value * lab::prefill_flops(source.config, n) / static_cast<double>(n);
-    for (const char* rate : matrix_rates_of(format)) {
-      const auto peak = take(open.backend, rate);
-      if (!peak) continue;
-      row.share = row.achieved / peak->value;
-      break;
+  std::optional<LogitsCheck> check;
+  std::unique_ptr<engine::Engine> engine;
+  for (const std::string& pdl : options.pdl) {
+    engine_options.programmatic = pdl == "on";
+    const std::unique_ptr<engine::Engine> weights = std::move(engine);
+    RL_ASSIGN(engine, weights ? engine::Engine::make_beside(*weights, open.backend, memory, engine_options)
+                              : engine::Engine::make(source, open.backend, memory, engine_options));
+    if (engine->emulated())
+      return Error{.kind = ErrorKind::unsupported,
+                   .what = fmt::format("this machine has no instructions for {}: the speed of its emulation would say "
+                                       "nothing about the format",
+                                       format.name),
+                   .rule = "bench.emulated",
+                   .hint = "measure its quality: redline quality --formats " + format.name};
+    if (options.check && !check) {
+      RL_ASSIGN(check, check_logits(*engine, open.backend, memory, format, options.seed));
     }
-    row.path = path_text(engine->path());
-    rows.push_back(std::move(row));
+    Bench bench{.options = options,
+                .format = format,
+                .source = source,
+                .backend = open.backend,
+                .memory = memory,
+                .engine = *engine,
+                .pdl = pdl};
+    RL_TRY(bench.take_rows(rows));
   }
-  for (const std::int64_t b : options.batch)
-    for (const std::int64_t d : options.depth)
-      for (const std::int64_t n : options.decode) {
-        if (n <= 0) continue;
-        BenchRow row{.test = fmt::format("tg{}{}{}", n, d > 0 ? fmt::format(" @ d{}", d) : "",
-                                         b > 1 ? fmt::format(" x {}", b) : ""),
-                     .n_gen = n,
-                     .n_depth = d,
-                     .n_batch = b};
-        RL_ASSIGN(row.rate, lab::measure_decode(*engine, {.depth = d, .seqs = b, .steps = n}, plan));
-        const double bytes_per_step = static_cast<double>(engine->weight_bytes_per_token().count +
-                                                          b * (d + n / 2) * engine->kv_bytes_per_token().count);
-        row.achieved = row.rate.value / static_cast<double>(b) * bytes_per_step;
-        if (const auto peak = take(open.backend, "read_bandwidth")) row.share = row.achieved / peak->value;
-        row.path = path_text(engine->path());
-        rows.push_back(std::move(row));
-      }
 
-  if (options.output == "md") print_md(rows, source, options, out);
+  if (options.output == "md") print_md(rows, source, options, check, out);
   if (options.output == "csv") print_csv(rows, source, options, out);
   if (options.output == "json" || options.output == "jsonl") {
     const record::Environment environment = telemetry::capture_environment();
     const bool array = options.output == "json";
     if (array) fmt::print(out, "[\n");
     for (std::size_t i = 0; i < rows.size(); ++i)
-      fmt::print(out, "{}{}{}\n", array ? "  " : "", json_row(rows[i], source, options, environment),
+      fmt::print(out, "{}{}{}\n", array ? "  " : "", json_row(rows[i], source, options, check, environment),
                  array && i + 1 < rows.size() ? "," : "");
     if (array) fmt::print(out, "]\n");
   }

@@ -19,6 +19,8 @@ struct BenchOptions {
   std::vector<std::int64_t> decode{128};  // -n: decode of this many tokens; 0: none
   std::vector<std::int64_t> depth{0};     // -d: context before the decoded tokens
   std::vector<std::int64_t> batch{1};     // -b: sequences decoded together
+  std::vector<std::string> pdl{"on"};     // --pdl: captured steps with programmatic edges or without
+  bool check = false;                     // --check: the logits of these steps beside plain variants' first
   int repetitions = 5;                    // -r
   std::string format = "bf16";            // engine::format_from
   std::string kv_cache = "auto";          // engine::kv_cache_type_from

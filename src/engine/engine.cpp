@@ -392,7 +392,8 @@ Result<std::vector<TokenEvent>> Engine::settle() {
 }
 
 Status Engine::score(std::span<const TokenId> ids,
-                     const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink) {
+                     const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink,
+                     std::int64_t chunk) {
   Impl& self = *impl_;
   RL_CHECK_MSG(idle(), "score() needs an idle engine");
   const auto n = static_cast<std::int64_t>(ids.size());
@@ -405,7 +406,8 @@ Status Engine::score(std::span<const TokenId> ids,
                  .found = fmt::format("{} tokens", n)};
   RL_TRY(self.check_ids(ids));
 
-  const std::int64_t vocab = self.config.vocab, chunk_tokens = std::min(n, self.setup.limits.head_rows);
+  const std::int64_t vocab = self.config.vocab, room = std::min(n, self.setup.limits.head_rows);
+  const std::int64_t chunk_tokens = chunk > 0 ? std::min(chunk, room) : room;
   std::vector<float> host(static_cast<std::size_t>(chunk_tokens * vocab));
   Sequence sequence;
   sequence.tokens.assign(ids.begin(), ids.end());
@@ -413,8 +415,8 @@ Status Engine::score(std::span<const TokenId> ids,
   const auto score_all = [&]() -> Status {
     for (std::int64_t first = 0; first < n; first += chunk_tokens) {
       const std::int64_t count = std::min(chunk_tokens, n - first);
-      const Chunk chunk{.sequence = &sequence, .first = first, .count = count, .samples = false};
-      RL_TRY(self.run({&chunk, 1}, step_shape(count, 1, count, false)));
+      const Chunk part{.sequence = &sequence, .first = first, .count = count, .samples = false};
+      RL_TRY(self.run({&part, 1}, step_shape(count, 1, count, false)));
       RL_TRY(self.stream->copy_to_host(host.data(), self.logits.data(), {count * vocab * 4}));
       RL_TRY(self.stream->synchronize());
       RL_TRY(sink(first, tensor(host.data(), {count, vocab})));

@@ -105,10 +105,11 @@ class Engine {
   Result<std::vector<TokenEvent>> settle();
 
   // Logits of all positions of one sequence, from an empty cache, in chunks: calls sink(first_row, logits f32 [n,
-  // vocab] in host memory) in order. The engine must be idle. Errors: invalid_input (ids, length), the sink's, device
-  // faults.
+  // vocab] in host memory) in order. chunk: tokens of each; 0: as many as there is room for. Chunks of one token are
+  // decode steps. The engine must be idle. Errors: invalid_input (ids, length), the sink's, device faults.
   Status score(std::span<const TokenId> ids,
-               const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink);
+               const std::function<Status(std::int64_t first_row, const TensorRef& logits)>& sink,
+               std::int64_t chunk = 0);
 
   // The residual stream of one sequence, from an empty cache: calls sink(layer, hidden f32 [n, hidden] in host memory)
   // for the embedding (layer -1) and after each layer. The engine must be idle. Errors: invalid_input (ids, more than
