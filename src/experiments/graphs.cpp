@@ -1,20 +1,25 @@
-// Experiment 3.1: what captured steps are worth. The same step plan launched kernel by kernel and captured once and
-// replayed, on two engines that share their weights; equal tokens first, then decode steps A/B interleaved, over batch
-// sizes and models of several sizes.
+// Experiment 3.1: what captured steps are worth. The same steps launched kernel by kernel, captured and replayed with
+// plain edges, captured with programmatic edges, and that without a step ahead of the host, on engines that share their
+// weights. Equal tokens first, then all variants in turns: decode over batch sizes and models of several sizes, the
+// plan's own prefill, and prompts whose lengths vary.
+
+#include "experiments/graphs.h"
 
 #include "engine/engine.h"
 #include "experiments/list.h"
-#include "lab/conclude.h"
 #include "lab/engine_load.h"
+#include "num/random.h"
 #include "quality/consistency.h"
 
 namespace rl::experiments {
 namespace {
 
-using lab::Estimate;
-
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr std::int64_t kDepth = 128, kSmallBatch = 8;
+constexpr std::int64_t kDepth = 128;                                   // of decode
+constexpr std::int64_t kPrompt = 512;                                  // the plan's own case
+constexpr int kReplays = 100;                                          // of it
+constexpr std::int64_t kShortest = 33, kLongest = 512, kPrompts = 16;  // of prompts of varying length, a sample
+constexpr const char *kDecode = "decode", *kPrefill = "prefill", *kLengths = "lengths";
 constexpr const char* kGiven = "given";
 
 const lab::Info& graphs_info() {
@@ -25,24 +30,69 @@ const lab::Info& graphs_info() {
       .question = "How much latency do captured steps save, and where?",
       .baseline = "the same steps launched one kernel at a time",
       .expected = "10-30% less latency",
-      .axes = {{"shape",
+      .axes = {{"load", "what is timed", {kDecode, kPrefill, kLengths}, {kDecode, kPrefill, kLengths}},
+               {"shape",
                 "the model of the run, or one of drawn weights",
-                {kGiven, "synthetic:llama-3.2-1b"},
-                {kGiven, "synthetic:llama-3.2-1b", "synthetic:llama-3-8b"}},
+                {kGiven, "synthetic:qwen3-0.6b"},
+                {kGiven, "synthetic:qwen3-0.6b", "synthetic:llama-3.2-1b", "synthetic:llama-3-8b"}},
                {"batch", "sequences decoded together", {"1", "8"}, {"1", "4", "8", "16", "64"}}},
-      .hypotheses = {{.id = "graphs.latency",
+      .hypotheses = {{.id = kLatency,
                       .claim = "10-30% latency reduction for small batches",
                       .metric = "latency of a decode step, 1 - captured / launched",
                       .where = "batches of 1 to 8 sequences",
                       .expected = {0.1, 0.3}},
-                     {.id = "graphs.many_small_kernels",
+                     {.id = kManySmallKernels,
                       .claim = "Most effective for models with many small kernels",
                       .metric = "latency saved, smallest model / largest model",
                       .where = "one sequence; models of at least two sizes",
-                      .expected = {1, kInfinity}}},
-      .expected_quick = {10},
+                      .expected = {1, kInfinity}},
+                     {.id = kDynamicShapes,
+                      .claim = "No benefit for dynamic shapes",
+                      .metric = "time of prompts of varying length, captured in padded shapes / launched",
+                      .where = "prompts of 33 to 512 tokens, one after the other",
+                      .expected = {0.98, kInfinity}}},
+      .expected_quick = {20},
       .expected_full = {60}};
   return info;
+}
+
+// How the steps of a row are run. The first of a load is what the others are compared with.
+struct Way {
+  const char* variant;
+  bool graphs = true, programmatic = true, ahead = true;
+  const engine::BucketPolicy& (*buckets)() = engine::capture_buckets;
+  int capture_after = 1;
+};
+constexpr Way kFixedShapes[] = {{.variant = kLaunched, .graphs = false},
+                                {.variant = kPlain, .programmatic = false},
+                                {.variant = kCaptured},
+                                {.variant = kInStep, .ahead = false}};
+constexpr Way kVaryingShapes[] = {{.variant = kLaunched, .graphs = false, .buckets = engine::exact_buckets},
+                                  {.variant = kPadded},
+                                  {.variant = kAnew, .buckets = engine::exact_buckets, .capture_after = 0}};
+
+// Prompts one after the other, each of a length that has not come for the last few hundred prompts.
+measure::Task lengths_task(engine::Engine& engine, std::uint64_t seed, std::string name) {
+  struct State {
+    std::uint64_t seed;
+    std::int64_t at = 0;
+    std::vector<engine::Request> next;
+  };
+  const auto state = std::make_shared<State>(State{.seed = seed, .next = {}});
+  return {.name = std::move(name),
+          .run = [&engine, state]() -> Status {
+            for (const engine::Request& request : state->next) RL_TRY(lab::serve_all(engine, {request}));
+            return ok();
+          },
+          .prepare =
+              [&engine, state] {
+                state->next.clear();
+                for (std::int64_t i = 0; i < kPrompts; ++i)
+                  state->next.push_back(
+                      {.prompt = lab::random_ids(length_at(state->at++), engine.config().vocab, state->seed++),
+                       .max_tokens = 1});
+                return ok();
+              }};
 }
 
 class GraphsExperiment final : public lab::Experiment {
@@ -56,102 +106,114 @@ class GraphsExperiment final : public lab::Experiment {
                  .hint = "use a machine with an NVIDIA GPU and a build with CUDA; on a CPU there is nothing to gain"};
   }
 
+  // All batches of the run's own model; of the others the ends, one sequence alone above all.
+  bool wanted(const lab::Point& point, lab::Mode mode) const override {
+    const std::int64_t batch = point.number("batch");
+    if (point.text("load") != kDecode) return batch == 1 && (mode == lab::Mode::full || point.text("shape") == kGiven);
+    return mode == lab::Mode::quick || point.text("shape") == kGiven || batch == 1 || batch == 8 || batch == 64;
+  }
+
+  Status begin(lab::Context& context, record::Experiment&) override {
+    memory_ = std::make_unique<CountingResource>(context.memory);
+    return ok();
+  }
+
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     const std::int64_t batch = point.number("batch");
+    const std::string& load = point.text("load");
+    const lab::DecodeLoad decode{.depth = kDepth, .seqs = batch};
+    if (load != kDecode && batch != 1)
+      return Error{.kind = ErrorKind::usage,
+                   .what = fmt::format("the load {} is of one sequence", load),
+                   .field = "--batch",
+                   .expected = "1",
+                   .found = std::to_string(batch)};
     RL_ASSIGN(const model::ModelSource* source, source_of(context, point.text("shape")));
-    if (loaded_ != source->name) engines_ = {};
-    engine::EngineOptions options{.max_context = lab::DecodeLoad{.depth = kDepth, .seqs = batch}.context(),
-                                  .max_seqs = batch,
-                                  .step_tokens = std::max<std::int64_t>(batch, 512),
-                                  .graphs = false,
-                                  .prefix_reuse = false,
-                                  .buckets = &engine::capture_buckets()};
-    // Engines of another batch on weights that are there already.
-    const std::unique_ptr<engine::Engine> weights = std::move(engines_[0]);
-    engines_[1] = nullptr;
-    const auto make = [&](const engine::Engine* beside) {
-      return beside ? engine::Engine::make_beside(*beside, context.backend, context.memory, options)
-                    : engine::Engine::make(*source, context.backend, context.memory, options);
-    };
-    RL_ASSIGN(engines_[0], make(weights.get()));
-    options.graphs = true;
-    RL_ASSIGN(engines_[1], make(engines_[0].get()));
-    loaded_ = source->name;
-    RL_TRY(same_tokens(batch, context.seed));
+    // The same model under two names is measured once.
+    if (point.text("shape") != kGiven && source->name == context.model.name) return ok();
+    if (loaded_ != source->name) engines_.clear();
+    memory_->reset_peak();
+    const std::span<const Way> ways = load == kLengths ? std::span<const Way>(kVaryingShapes) : kFixedShapes;
+    const std::int64_t context_tokens = load == kDecode ? decode.context() : kPrompt + kGateTokens + 1;
+    RL_TRY(make_engines(context, *source, ways, batch, context_tokens));
+    RL_TRY(load == kLengths ? same_tokens_of_lengths(context, *source, context_tokens)
+                            : same_tokens(ways, batch, load == kDecode ? kGateTokens : kPrompt, context.seed));
 
-    const lab::DecodeLoad load{.depth = kDepth, .seqs = batch};
-    RL_ASSIGN(const measure::PairResult pair,
-              measure::run_pair(context.plan(), lab::decode_task(*engines_[0], load, context.seed, "launched"),
-                                lab::decode_task(*engines_[1], load, context.seed, "captured")));
-    add_row(record, point, "launched", *source, load, pair.a, *engines_[0]);
-    add_row(record, point, "captured", *source, load, pair.b, *engines_[1]);
-    record::Comparison comparison = pair.comparison;
-    comparison.baseline = "launched, " + point.label();
-    comparison.candidate = "captured, " + point.label();
-    record.comparisons.push_back(comparison);
+    std::vector<measure::Task> tasks;
+    measure::Plan plan = context.plan();
+    plan.timeout = context.time({0.6}, {0.8});
+    plan.min_time = context.time({0.05}, {0.2});
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+      engine::Engine& engine = *engines_[i];
+      if (load == kDecode) tasks.push_back(lab::decode_task(engine, decode, context.seed, ways[i].variant));
+      if (load == kPrefill) tasks.push_back(lab::prefill_task(engine, kPrompt, context.seed, ways[i].variant));
+      if (load == kLengths) tasks.push_back(lengths_task(engine, context.seed, ways[i].variant));
+    }
+    if (load == kPrefill && context.full() && context.effort >= 1) {
+      plan.min_samples = plan.max_samples = kReplays;
+      plan.timeout = {10};
+    }
+    std::vector<engine::HostCost> before;
+    for (const auto& engine : engines_) before.push_back(engine->host_cost());
+    RL_ASSIGN(const measure::GroupResult group, measure::run_group(plan, tasks));
+    const double per_sample = load == kDecode ? static_cast<double>(decode.steps) : load == kLengths ? kPrompts : 1;
+    for (std::size_t i = 0; i < ways.size(); ++i)
+      add_row(record, point, ways[i], *source, group.times[i], per_sample, before[i], *engines_[i]);
+    for (std::size_t i = 1; i < ways.size(); ++i) {
+      record::Comparison comparison = group.compare(0, i);
+      comparison.baseline = label_of(ways[0].variant, point);
+      comparison.candidate = label_of(ways[i].variant, point);
+      record.comparisons.push_back(comparison);
+    }
     return ok();
   }
 
   bool concludes_from_record() const override { return true; }
 
   Status conclude(lab::Context&, record::Experiment& record) override {
-    std::vector<Estimate> small;
-    std::map<double, Estimate> alone;  // by parameters
-    for (const record::Comparison& comparison : record.comparisons) {
-      const record::Row* const row = row_of(record, comparison.baseline);
-      if (row == nullptr || row_of(record, comparison.candidate) == nullptr) continue;
-      const double batch = std::stod(*lab::find_axis(*row, "batch"));
-      const Estimate ratio{comparison.ratio, comparison.ci95};
-      if (batch <= kSmallBatch) small.push_back(ratio);
-      if (batch == 1) alone[lab::find_metric(*row, "parameters")->value] = saved(ratio);
-    }
-    std::optional<Estimate> latency;
-    if (const auto mean = lab::geometric_mean(small)) latency = saved(*mean);
-    lab::conclude_hypothesis(record, "graphs.latency", latency, "no valid point with 1 to 8 sequences");
-    lab::conclude_hypothesis(record, "graphs.many_small_kernels", relative(alone),
-                             alone.size() < 2 ? "a comparison needs models of two sizes"
-                                              : "the largest model saves nothing beyond doubt: the ratio has no bound");
-    record.outcome = lab::overall(record);
-    if (latency) {
-      const auto percent = [](double share) { return format_significant(100 * share, 2) + "%"; };
-      record.measured = percent(latency->value) + " less latency";
-      record.meaning = fmt::format(
-          "Captured decode steps of 1 to 8 sequences take {} less time than launched ones (95% interval {} to {}).",
-          percent(latency->value), percent(latency->interval.low), percent(latency->interval.high));
-      record.advice = latency->interval.low > 0 ? "Leave captured steps on, which they are by default."
-                                                : "Captured steps change nothing beyond doubt here.";
-    } else {
-      record.measured = "no valid point";
-      record.meaning = "Nothing was measured: see the reasons of the rows.";
-    }
-    record.charts.push_back({.title = "Time of a decode step, one sequence",
-                             .x = "shape",
-                             .y = "step_time",
-                             .series = "variant",
-                             .where = {{"batch", "1"}}});
-    engines_ = {};
+    conclude_graphs(record);
+    engines_.clear();
     return ok();
   }
 
  private:
-  // The share of the launched steps' time that captured ones save.
-  static Estimate saved(const Estimate& ratio) {
-    return {1 - 1 / ratio.value, {1 - 1 / ratio.interval.low, 1 - 1 / ratio.interval.high}};
+  static constexpr std::int64_t kGateTokens = 16;  // of each prompt, and generated from it
+
+  static std::string label_of(const char* variant, const lab::Point& point) {
+    return fmt::format("{}, {}", variant, point.label());
   }
 
-  // The smallest model's share over the largest's.
-  static std::optional<Estimate> relative(const std::map<double, Estimate>& by_size) {
-    if (by_size.size() < 2) return std::nullopt;
-    const Estimate &small = by_size.begin()->second, &large = by_size.rbegin()->second;
-    if (large.interval.low <= 0) return std::nullopt;
-    return Estimate{small.value / large.value,
-                    {small.interval.low / large.interval.high, small.interval.high / large.interval.low}};
+  static engine::EngineOptions options_of(const Way& way, std::int64_t batch, std::int64_t context_tokens) {
+    return {.max_context = context_tokens,
+            .max_seqs = batch,
+            .step_tokens = std::max<std::int64_t>(batch, kPrompt),
+            .graphs = way.graphs,
+            .capture_after = way.capture_after,
+            .programmatic = way.programmatic,
+            .run_ahead = way.ahead,
+            .prefix_reuse = false,
+            .buckets = &way.buckets()};
   }
 
-  static const record::Row* row_of(const record::Experiment& record, const std::string& label) {
-    for (const record::Row& row : record.rows)
-      if (row.validity.valid && lab::Point(row.axes).label() == "variant " + label) return &row;
-    return nullptr;
+  // On the weights that are there already, if there are any.
+  Status make_engines(lab::Context& context, const model::ModelSource& source, std::span<const Way> ways,
+                      std::int64_t batch, std::int64_t context_tokens) {
+    std::unique_ptr<engine::Engine> weights;
+    if (!engines_.empty()) weights = std::move(engines_[0]);
+    engines_.clear();
+    for (const Way& way : ways) {
+      const engine::EngineOptions options = options_of(way, batch, context_tokens);
+      const engine::Engine* const beside = engines_.empty() ? weights.get() : engines_[0].get();
+      auto made = beside ? engine::Engine::make_beside(*beside, context.backend, *memory_, options)
+                         : engine::Engine::make(source, context.backend, *memory_, options);
+      if (!made) {
+        if (engines_.empty() && weights) engines_.push_back(std::move(weights));
+        return std::move(made).error();
+      }
+      engines_.push_back(std::move(*made));
+    }
+    loaded_ = source.name;
+    return ok();
   }
 
   Result<const model::ModelSource*> source_of(lab::Context& context, const std::string& name) {
@@ -162,45 +224,104 @@ class GraphsExperiment final : public lab::Experiment {
     return &*drawn_;
   }
 
-  // The gate: both engines give the same tokens, and the second has really captured.
-  Status same_tokens(std::int64_t batch, std::uint64_t seed) {
-    constexpr std::int64_t kTokens = 16;  // of each prompt, and generated from it
+  static std::vector<std::vector<TokenId>> prompts_of(std::span<const std::int64_t> lengths, std::int64_t vocab,
+                                                      std::uint64_t seed) {
     std::vector<std::vector<TokenId>> prompts;
-    for (engine::Request& request :
-         lab::random_requests(batch, {.prompt = kTokens, .generated = kTokens}, engines_[0]->config().vocab, seed))
-      prompts.push_back(std::move(request.prompt));
-    RL_ASSIGN(const auto launched, quality::greedy(*engines_[0], prompts, kTokens, batch));
-    RL_ASSIGN(const auto captured, quality::greedy(*engines_[1], prompts, kTokens, batch));
-    if (launched != captured)
-      return Error{.kind = ErrorKind::internal, .what = "captured steps give other tokens than launched ones"};
-    if (engines_[0]->captured_steps() != 0 || engines_[1]->captured_steps() == 0)
-      return Error{.kind = ErrorKind::internal, .what = "the engines do not differ in what they capture"};
+    for (const std::int64_t length : lengths)
+      prompts.push_back(lab::random_ids(length, vocab, seed, prompts.size() + 1));
+    return prompts;
+  }
+
+  // The gate: all engines give the same tokens, and those that capture have really captured.
+  Status same_tokens(std::span<const Way> ways, std::int64_t batch, std::int64_t prompt, std::uint64_t seed) {
+    const std::vector<std::int64_t> lengths(static_cast<std::size_t>(batch), prompt);
+    const auto prompts = prompts_of(lengths, engines_[0]->config().vocab, seed);
+    std::vector<std::vector<TokenId>> expected;
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+      // Twice, so that the prompt's shape comes again and is captured as well.
+      for (int round = 0; round < 2; ++round) {
+        RL_ASSIGN(auto tokens, quality::greedy(*engines_[i], prompts, kGateTokens, batch));
+        if (expected.empty()) expected = tokens;
+        RL_TRY(equal(expected, tokens, ways[i].variant));
+      }
+      RL_TRY(captured(*engines_[i], ways[i]));
+    }
     return ok();
   }
 
-  static void add_row(record::Experiment& record, const lab::Point& point, const char* variant,
-                      const model::ModelSource& source, const lab::DecodeLoad& load, const record::Metric& time,
-                      const engine::Engine& engine) {
+  // A padded step may round otherwise than an exact one: each way is compared with launches of its own shapes.
+  Status same_tokens_of_lengths(lab::Context& context, const model::ModelSource&, std::int64_t context_tokens) {
+    std::vector<std::int64_t> lengths;
+    for (std::int64_t n = 64; n <= kLongest; n += 64) lengths.push_back(n - 7);
+    const auto prompts = prompts_of(lengths, engines_[0]->config().vocab, context.seed);
+    for (std::size_t i = 1; i < std::size(kVaryingShapes); ++i) {
+      Way launched = kVaryingShapes[i];
+      launched.graphs = false;
+      RL_ASSIGN(const auto plain, engine::Engine::make_beside(*engines_[0], context.backend, *memory_,
+                                                              options_of(launched, 1, context_tokens)));
+      // What runs first is launched, so that no capture has to load a kernel.
+      RL_ASSIGN(const auto expected, quality::greedy(*plain, prompts, kGateTokens, 1));
+      for (int round = 0; round < 2; ++round) {
+        RL_ASSIGN(const auto tokens, quality::greedy(*engines_[i], prompts, kGateTokens, 1));
+        RL_TRY(equal(expected, tokens, kVaryingShapes[i].variant));
+      }
+      RL_TRY(captured(*engines_[i], kVaryingShapes[i]));
+    }
+    return ok();
+  }
+
+  static Status equal(const std::vector<std::vector<TokenId>>& expected, const std::vector<std::vector<TokenId>>& found,
+                      const char* variant) {
+    if (found == expected) return ok();
+    return Error{.kind = ErrorKind::internal,
+                 .what = fmt::format("steps run as '{}' give other tokens than launched ones", variant),
+                 .rule = "graphs.tokens"};
+  }
+  static Status captured(const engine::Engine& engine, const Way& way) {
+    if ((engine.captured_steps() > 0) == way.graphs) return ok();
+    return Error{.kind = ErrorKind::internal, .what = "the engines do not differ in what they capture"};
+  }
+
+  void add_row(record::Experiment& record, const lab::Point& point, const Way& way, const model::ModelSource& source,
+               const record::Metric& time, double per_sample, const engine::HostCost& before,
+               const engine::Engine& engine) {
     record::Row row{.axes = point.values(), .path = engine.path()};
-    row.axes.insert(row.axes.begin(), {"variant", variant});
-    const double steps = static_cast<double>(load.steps);
+    row.axes.insert(row.axes.begin(), {"variant", way.variant});
     row.metrics.push_back(time);
-    row.metrics.push_back(measure::scaled(time, "step_time", "s", 1 / steps));
-    row.metrics.push_back(measure::rate_of(time, "decode_throughput", "tok/s", steps * static_cast<double>(load.seqs)));
-    row.metrics.push_back({.name = "parameters",
-                           .unit = "1",
-                           .value = static_cast<double>(source.config.parameters()),
-                           .statistic = "count"});
-    row.note = "the same tokens from launched and captured steps; weights shared";
+    row.metrics.push_back(measure::scaled(time, "step_time", "s", 1 / per_sample));
+    if (point.text("load") == kDecode)
+      row.metrics.push_back(measure::rate_of(time, "decode_throughput", "tok/s",
+                                             per_sample * static_cast<double>(point.number("batch"))));
+    const auto count = [&](const char* name, const char* unit, double value) {
+      row.metrics.push_back(
+          {.name = name, .unit = unit, .better = record::Better::lower, .value = value, .statistic = "count"});
+    };
+    const engine::HostCost& after = engine.host_cost();
+    const auto steps = static_cast<double>(after.steps - before.steps);
+    count("host_plan_per_step", "s", (after.plan - before.plan).count / steps);
+    count("host_launch_per_step", "s", (after.launch - before.launch).count / steps);
+    if (way.graphs) {
+      const auto captures = static_cast<double>(after.captures);
+      count("captures", "1", captures);
+      count("capture_time", "s", after.capture.count / captures);
+      count("capture_memory", "B", static_cast<double>(after.capture_memory.count) / captures);
+    }
+    count("parameters", "1", static_cast<double>(source.config.parameters()));
+    count("peak_memory_bytes", "B", static_cast<double>(memory_->peak().count));
+    row.note = "the same tokens from all variants; weights shared; host times are means over the row's steps";
     record.rows.push_back(std::move(row));
   }
 
+  std::unique_ptr<CountingResource> memory_;  // what the engines take
   std::optional<model::ModelSource> drawn_;
-  std::string loaded_;                                      // the model of the engines
-  std::array<std::unique_ptr<engine::Engine>, 2> engines_;  // launched, captured
+  std::string loaded_;                                    // the model of the engines
+  std::vector<std::unique_ptr<engine::Engine>> engines_;  // of the ways of the point
 };
 
 }  // namespace
+
+// 33 .. 512 in an order that jumps about: a multiplicative walk over all of them.
+std::int64_t length_at(std::int64_t i) { return kShortest + i * 173 % (kLongest - kShortest + 1); }
 
 lab::Entry graphs() {
   return {.info = graphs_info(),

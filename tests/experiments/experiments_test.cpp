@@ -161,7 +161,7 @@ TEST_F(ExperimentsTest, ASkippedOneStillShowsWhatThePlanExpects) {
   EXPECT_THAT(record.reasons, testing::ElementsAre(testing::HasSubstr("no launches to capture")));
   EXPECT_THAT(record.remedy, testing::HasSubstr("a machine with an NVIDIA GPU"));
   EXPECT_EQ(record.expected, "10-30% less latency");
-  ASSERT_EQ(record.hypotheses.size(), 2u);
+  ASSERT_EQ(record.hypotheses.size(), 3u);
   EXPECT_EQ(record.hypotheses[0].expected.low, 0.1);
   EXPECT_EQ(record.hypotheses[0].outcome, Outcome::skipped);
   EXPECT_FALSE(record.hypotheses[0].measured_value.has_value());
