@@ -3,6 +3,7 @@
 // once; a GPU's are queues.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "device/memory.h"
+#include "device/virtual_memory.h"
 
 namespace rl {
 
@@ -73,6 +75,9 @@ class Stream {
   std::int64_t synchronizations_ = 0;
 };
 
+// Of an error after which the device is lost.
+inline constexpr const char* kDeviceLost = "cuda.device_lost";
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -89,6 +94,12 @@ class Device {
   virtual bool can_capture() const = 0;
   // Whether streams are queues: a launch returns before its work is done, and the host may go on meanwhile.
   virtual bool is_queue() const { return false; }
+  // The device's virtual memory; null where it has none.
+  virtual VirtualMemory* virtual_memory() { return nullptr; }
+  // A pool of the driver's for work of this stream, which outlives it. Errors: unsupported where there is none.
+  virtual Result<std::unique_ptr<PoolResource>> make_pool(Stream& stream, const PoolOptions& options);
+  // Set once the device can do nothing any more for this process: what every later call fails with.
+  virtual std::optional<Error> lost() const { return std::nullopt; }
   // Whether the host may read and write what memory() gives. If not, only copies reach it.
   virtual bool host_reads_memory() const { return true; }
   // Share `index` of `count` equal ones: a device over the same memory whose streams use only that part of the compute

@@ -22,6 +22,22 @@ class MemoryResource {
   virtual std::string name() const = 0;
 };
 
+// Memory in the order of a stream: what is allocated is for work that the stream does from then on, or that waits for
+// it; what is freed may be given out again to the stream's later work.
+class PoolResource : public MemoryResource {
+ public:
+  struct State {
+    Bytes reserved;  // taken from the device
+    Bytes used;      // of reserved: given out
+  };
+  virtual Result<State> state() const = 0;  // as the driver says
+  virtual Status trim(Bytes keep) = 0;      // waits for the stream, then gives back what is more than `keep` and free
+};
+struct PoolOptions {
+  Bytes release_threshold;  // what it keeps when the device is synchronised
+  Bytes most;               // that it ever takes; 0: no limit
+};
+
 // Counts what its upstream gives: live bytes, their peak, the number of calls.
 class CountingResource final : public MemoryResource {
  public:

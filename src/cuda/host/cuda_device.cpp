@@ -2,6 +2,7 @@
 
 #include "cuda/host/error.h"
 #include "cuda/host/memory.h"
+#include "cuda/host/virtual_memory.h"
 
 namespace rl::cuda {
 
@@ -134,13 +135,20 @@ Result<CardInfo> read_card(int ordinal) {
 
 class CudaDevice final : public Device {
  public:
-  explicit CudaDevice(CardInfo card) : card_(std::move(card)) {}
+  CudaDevice(CardInfo card, std::shared_ptr<VirtualMemory> virtual_memory)
+      : card_(std::move(card)), virtual_memory_(std::move(virtual_memory)) {}
   const DeviceInfo& info() const override { return card_.device; }
   Bytes available_memory() const override {
     std::size_t free = 0, total = 0;
     return cudaMemGetInfo(&free, &total) == cudaSuccess ? Bytes{static_cast<std::int64_t>(free)} : Bytes{};
   }
   bool host_reads_memory() const override { return false; }
+  VirtualMemory* virtual_memory() override { return virtual_memory_.get(); }
+  Result<std::unique_ptr<PoolResource>> make_pool(Stream& stream, const PoolOptions& options) override {
+    RL_ASSIGN(auto pool, StreamPool::make(card_.ordinal, handle_of(stream), options));
+    return std::unique_ptr<PoolResource>(std::move(pool));
+  }
+  std::optional<Error> lost() const override { return first_sticky_error(); }
   MemoryResource& memory() override { return memory_; }
   MemoryResource& pinned_memory() override { return pinned_; }
   Result<std::unique_ptr<Stream>> make_stream() override {
@@ -165,11 +173,12 @@ class CudaDevice final : public Device {
   bool is_queue() const override { return true; }
   // The card's scheduler runs streams of several threads side by side: a share is the whole card.
   Result<std::unique_ptr<Device>> make_share(int, int) override {
-    return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card_));
+    return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card_, virtual_memory_));
   }
 
  private:
   CardInfo card_;
+  std::shared_ptr<VirtualMemory> virtual_memory_;  // null: the driver has none
   DeviceMemory memory_;
   PinnedMemory pinned_;
 };
@@ -222,7 +231,9 @@ Result<std::unique_ptr<Device>> make_device(int ordinal) {
                  .expected = "compute capability 8.0 or newer",
                  .found = fmt::format("{}.{}", card.device.arch.version / 10, card.device.arch.version % 10)};
   RL_CUDA(cudaSetDevice, ordinal);
-  return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card));
+  std::shared_ptr<VirtualMemory> virtual_memory;
+  if (auto made = make_virtual_memory(ordinal)) virtual_memory = std::move(*made);
+  return std::unique_ptr<Device>(std::make_unique<CudaDevice>(card, std::move(virtual_memory)));
 }
 
 }  // namespace rl::cuda

@@ -1,6 +1,6 @@
 #pragma once
 // Results of CUDA calls as Status. A sticky error (an illegal address, a failed assertion on the device) makes every
-// later call of the process fail: the device is lost, and the error says so (rule "cuda.device_lost").
+// later call of the process fail: the device is lost, and the error says so (rule kDeviceLost of device/device.h).
 
 #include <cuda_runtime_api.h>
 
@@ -11,8 +11,11 @@ namespace rl::cuda {
 bool sticky(cudaError_t code);
 
 // The error of a call that failed: kind out_of_memory for cudaErrorMemoryAllocation, else device; native_code is the
-// code. Clears the thread's last error, so that the next launch does not report it again.
+// code. Clears the thread's last error, so that the next launch does not report it again. The first sticky one is kept.
 Error error_of(cudaError_t code, const char* call);
+
+// The first sticky error of this process.
+std::optional<Error> first_sticky_error();
 
 inline Status check(cudaError_t code, const char* call) {
   if (code == cudaSuccess) [[likely]]

@@ -36,4 +36,42 @@ Result<void*> PinnedMemory::allocate(Bytes bytes) {
 }
 void PinnedMemory::deallocate(void* data, Bytes) noexcept { (void)cudaFreeHost(data); }
 
+Result<std::unique_ptr<StreamPool>> StreamPool::make(int ordinal, cudaStream_t stream, const PoolOptions& options) {
+  int supported = 0;
+  RL_CUDA(cudaDeviceGetAttribute, &supported, cudaDevAttrMemoryPoolsSupported, ordinal);
+  if (supported == 0)
+    return Error{.kind = ErrorKind::unsupported, .what = "the driver has no memory pools for this GPU"};
+  cudaMemPoolProps what{};
+  what.allocType = cudaMemAllocationTypePinned;
+  what.location = {.type = cudaMemLocationTypeDevice, .id = ordinal};
+  what.maxSize = static_cast<std::size_t>(options.most.count);
+  cudaMemPool_t handle = nullptr;
+  RL_CUDA(cudaMemPoolCreate, &handle, &what);
+  std::unique_ptr<StreamPool> pool(new StreamPool(handle, stream));
+  auto threshold = static_cast<std::uint64_t>(options.release_threshold.count);
+  RL_CUDA(cudaMemPoolSetAttribute, handle, cudaMemPoolAttrReleaseThreshold, &threshold);
+  return pool;
+}
+StreamPool::~StreamPool() { (void)cudaMemPoolDestroy(pool_); }
+
+Result<void*> StreamPool::allocate(Bytes bytes) {
+  void* data = nullptr;
+  if (const cudaError_t code = cudaMallocFromPoolAsync(&data, at_least_one(bytes), pool_, stream_); code != cudaSuccess)
+    return no_room(code, "cudaMallocFromPoolAsync", "the GPU memory pool", bytes);
+  return data;
+}
+void StreamPool::deallocate(void* data, Bytes) noexcept { (void)cudaFreeAsync(data, stream_); }
+
+Result<PoolResource::State> StreamPool::state() const {
+  std::uint64_t reserved = 0, used = 0;
+  RL_CUDA(cudaMemPoolGetAttribute, pool_, cudaMemPoolAttrReservedMemCurrent, &reserved);
+  RL_CUDA(cudaMemPoolGetAttribute, pool_, cudaMemPoolAttrUsedMemCurrent, &used);
+  return State{.reserved = {static_cast<std::int64_t>(reserved)}, .used = {static_cast<std::int64_t>(used)}};
+}
+
+Status StreamPool::trim(Bytes keep) {
+  RL_CUDA(cudaStreamSynchronize, stream_);
+  return check(cudaMemPoolTrimTo(pool_, static_cast<std::size_t>(keep.count)), "cudaMemPoolTrimTo");
+}
+
 }  // namespace rl::cuda

@@ -26,10 +26,13 @@ class AddressSpace {
   virtual Bytes free() const = 0;                // memory that is not mapped
   // Addresses that nobody else has, with no memory behind them. Errors: out_of_memory.
   virtual Result<Extent> reserve(std::int64_t bytes) = 0;
-  // Puts memory behind reserved addresses that have none. Errors: out_of_memory, and nothing is mapped.
-  virtual Status map(Extent extent) = 0;
-  virtual void unmap(Extent extent) = 0;    // all of it is mapped
-  virtual void release(Extent extent) = 0;  // a whole reservation, none of it mapped
+  // Puts memory behind reserved addresses that have none, in pieces of this size that can be unmapped one by one.
+  // Errors: out_of_memory, and nothing is mapped.
+  virtual Status map_pieces(Extent extent, std::int64_t piece) = 0;
+  Status map(Extent extent) { return map_pieces(extent, extent.bytes); }  // in one piece
+  virtual void unmap(Extent extent) = 0;                                  // whole pieces
+  virtual void release(Extent extent) = 0;                                // a whole reservation, none of it mapped
+  virtual std::int64_t calls() const = 0;  // of map and unmap: those that a GPU's driver takes long for
 };
 
 }  // namespace rl::alloc

@@ -10,6 +10,7 @@ Result<std::unique_ptr<ArenaPolicy>> ArenaPolicy::make(AddressSpace& space, std:
   RL_ASSIGN(const Extent arena, space.reserve(bytes));
   if (const Status mapped = space.map(arena); !mapped) {
     space.release(arena);
+    if (mapped.error().kind != ErrorKind::out_of_memory) return mapped.error();
     return out_of_memory("arena", bytes, space.free());
   }
   return std::unique_ptr<ArenaPolicy>(new ArenaPolicy(space, arena, std::move(values), std::move(plan)));

@@ -16,6 +16,7 @@ Result<Handle> DirectPolicy::allocate(Bytes bytes) {
   RL_ASSIGN(const Extent extent, space_.reserve(size));
   if (const Status mapped = space_.map(extent); !mapped) {
     space_.release(extent);
+    if (mapped.error().kind != ErrorKind::out_of_memory) return mapped.error();
     return out_of_memory(name(), size, space_.free());
   }
   blocks_.emplace(extent.address, Block{extent, bytes.count});

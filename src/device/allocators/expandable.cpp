@@ -43,7 +43,7 @@ bool CachingPolicy::map_block(Block* block, std::int64_t size) {
   Pool& pool = *block->pool;
   const Extent mapped{block->extent.address, round_up(size, pool.granule())};
   RL_CHECK(!block->mapped && mapped.bytes <= block->extent.bytes);
-  if (!space_.map(mapped)) return false;
+  if (!space_.map_pieces(mapped, pool.granule())) return false;
   add_reserved(mapped.bytes);
   pool.unmapped.erase(block);
   if (const std::int64_t rest = block->extent.bytes - mapped.bytes; rest > 0) {

@@ -20,7 +20,7 @@ Result<Extent> VirtualSpace::reserve(std::int64_t bytes) {
   return Extent{*address, bytes};
 }
 
-Status VirtualSpace::map(Extent extent) {
+Status VirtualSpace::map_pieces(Extent extent, std::int64_t) {
   RL_CHECK(whole_pages(extent) && !unreserved_.meets(extent) && !mapped_.meets(extent));
   ++calls_;
   if (Bytes{extent.bytes} > free())

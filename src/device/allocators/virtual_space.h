@@ -25,11 +25,10 @@ class VirtualSpace final : public AddressSpace {
   Bytes capacity() const override { return capacity_; }
   Bytes free() const override { return capacity_ - Bytes{mapped_.bytes()}; }
   Result<Extent> reserve(std::int64_t bytes) override;
-  Status map(Extent extent) override;
+  Status map_pieces(Extent extent, std::int64_t piece) override;
   void unmap(Extent extent) override;
   void release(Extent extent) override;
-
-  std::int64_t calls() const { return calls_; }  // of map and unmap: those that a GPU's driver takes long for
+  std::int64_t calls() const override { return calls_; }
   Bytes reserved() const { return {kAddresses - kPage - unreserved_.bytes()}; }
 
  private:
