@@ -228,7 +228,7 @@ Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& devic
           [&]() -> Result<int> {
             RL_ASSIGN(const OpenBackend open, open_backend(device));
             return done(cmd_generate(
-                options, open.backend, [&] { return read_bandwidth(open.backend); }, stdout));
+                options, open.backend, [&](const char* probe) { return bandwidth(open.backend, probe); }, stdout));
           },
           &options.model};
 }

@@ -40,6 +40,9 @@ struct Figures {
   Bytes last_cache;                         // of the machine
   std::optional<BytesPerSecond> bandwidth;  // of its memory
   std::string format;                       // as given
+  Bytes loaded;                             // weights as stored
+  Seconds load_time;
+  std::optional<BytesPerSecond> pinned_copy;  // the most that loading could reach
 
   std::optional<BytesPerSecond> read_rate() const {
     if (!result.stats.tpot) return std::nullopt;
@@ -49,6 +52,11 @@ struct Figures {
     const auto rate = read_rate();
     if (!rate || !bandwidth) return std::nullopt;
     return rate->count / bandwidth->count;
+  }
+
+  std::optional<double> load_share() const {
+    if (!pinned_copy) return std::nullopt;
+    return (loaded / load_time).count / pinned_copy->count;
   }
 
   // Then what is read comes from the cache, and a share of the memory's bandwidth can be above 1.
@@ -70,6 +78,11 @@ struct Figures {
                                         format_rate(*bandwidth))
                           : fmt::format(", {}% of the {} this machine reads", format_significant(100 * *part),
                                         format_rate(*bandwidth));
+    lines += fmt::format("\nload     {} in {}, {}", format_bytes(loaded), format_seconds(load_time),
+                         format_rate(loaded / load_time));
+    if (const auto part = load_share())
+      lines += fmt::format(", {}% of the {} that pinned memory is copied with", format_significant(100 * *part),
+                           format_rate(*pinned_copy));
     return lines + "\n";
   }
 
@@ -91,6 +104,10 @@ struct Figures {
     object["read_bandwidth"] = bandwidth ? nlohmann::ordered_json(bandwidth->count) : nlohmann::ordered_json();
     object["read_bandwidth_share"] = or_null(share());
     object["fits_in_cache"] = in_cache();
+    object["load_bytes"] = loaded.count;
+    object["load_ms"] = load_time.count * 1e3;
+    object["pinned_copy"] = pinned_copy ? nlohmann::ordered_json(pinned_copy->count) : nlohmann::ordered_json();
+    object["load_share"] = or_null(load_share());
     object["formulas"] = engine::GenerationStats::kFormulas;
     object["format"] = format;
     object["kv_cache"] = engine::name_of(engine.options().kv_cache);
@@ -106,7 +123,7 @@ struct Figures {
 }  // namespace
 
 Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
-                    const std::function<Result<BytesPerSecond>()>& read_bandwidth, std::FILE* out) {
+                    const std::function<Result<BytesPerSecond>(const char* probe)>& bandwidth, std::FILE* out) {
   RL_ASSIGN(const engine::NumberFormat format, engine::format_from(options.format));
   RL_ASSIGN(const engine::KvCacheType kv_cache, engine::kv_cache_type_from(options.kv_cache));
   RL_ASSIGN(const std::string prompt, prompt_text(options));
@@ -150,10 +167,19 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
                                stream));
   RL_TRY(std::move(written));
 
-  Figures figures{
-      .result = result, .last_cache = backend.device->info().last_cache, .bandwidth = {}, .format = options.format};
-  if (read_bandwidth)
-    if (const auto measured = read_bandwidth()) figures.bandwidth = *measured;
+  Figures figures{.result = result,
+                  .last_cache = backend.device->info().last_cache,
+                  .bandwidth = {},
+                  .format = options.format,
+                  .loaded = engine->loaded_bytes(),
+                  .load_time = engine->load_time(),
+                  .pinned_copy = {}};
+  if (bandwidth) {
+    if (const auto measured = bandwidth("read_bandwidth")) figures.bandwidth = *measured;
+    // Only where weights went to a device: generated ones were not read from anywhere.
+    if (!backend.device->host_reads_memory() && !source.synthetic)
+      if (const auto measured = bandwidth("pinned_copy")) figures.pinned_copy = *measured;
+  }
   if (options.json) return write(out, figures.json(*engine));
   if (!result.text.ends_with('\n')) RL_TRY(write(out, "\n"));
   fmt::print(stderr, "\n{}", figures.text());

@@ -37,10 +37,10 @@ struct GenerateOptions {
 // Text goes to `out` piece by piece, and the figures to standard error; or, with json, one object to `out`: prompt_n,
 // prompt_ms, predicted_n, predicted_ms, ttft_ms, tpot_ms, tokens_per_second, bytes_per_token, read_bandwidth_share,
 // fits_in_cache (the share is then of another level, and can exceed 1), finish_reason, text, ids, path, ...
-// (docs/cli.md). read_bandwidth measures the machine's and is called after
+// (docs/cli.md). bandwidth measures the machine's by the name of a probe and is called after
 // generation; if it fails, the share is left out. Errors: usage, those of loading, invalid_input for the prompt or
 // parameters, io.
 Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
-                    const std::function<Result<BytesPerSecond>()>& read_bandwidth, std::FILE* out);
+                    const std::function<Result<BytesPerSecond>(const char* probe)>& bandwidth, std::FILE* out);
 
 }  // namespace rl::app

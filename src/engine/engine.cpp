@@ -472,6 +472,8 @@ const EngineOptions& Engine::options() const { return impl_->setup.options; }
 const MemoryPlan& Engine::memory_plan() const { return impl_->setup.plan; }
 bool Engine::emulated() const { return impl_->emulated; }
 bool Engine::synthetic() const { return impl_->synthetic; }
+Bytes Engine::loaded_bytes() const { return impl_->weights->stored; }
+Seconds Engine::load_time() const { return impl_->weights->load_time; }
 Bytes Engine::weight_bytes_per_token() const { return impl_->weights->bytes_per_token; }
 Bytes Engine::kv_bytes_per_token() const {
   const model::ModelConfig& config = impl_->config;

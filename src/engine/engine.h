@@ -122,6 +122,8 @@ class Engine {
   // Whether a format is computed without instructions made for it: its speed says nothing about the format.
   bool emulated() const;
   bool synthetic() const;                // the weights are generated: no output of this model means anything
+  Bytes loaded_bytes() const;            // of weights as stored, read when the first engine on them was made
+  Seconds load_time() const;             // that it took, with packing and the way to the device
   Bytes weight_bytes_per_token() const;  // that a decode step reads
   Bytes kv_bytes_per_token() const;      // of one token of context, all layers
   // The variants of the plans bound so far, "site: variant", sorted: the path certificate.

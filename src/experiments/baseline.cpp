@@ -56,7 +56,10 @@ class BaselineExperiment final : public lab::Experiment {
                                          point.text("load"), tokens, room, longest));
       return ok();
     }
-    RL_TRY(start_engine(context));
+    if (!engine_) {
+      RL_TRY(start_engine(context));
+      add_loading(context, record);
+    }
     RL_ASSIGN(const record::Metric rate, prefill ? lab::measure_prefill(*engine_, tokens, context.plan())
                                                  : lab::measure_decode(*engine_, {.depth = tokens}, context.plan()));
     record::Row row{.axes = point.values(), .metrics = {rate}, .path = engine_->path()};
@@ -151,8 +154,20 @@ class BaselineExperiment final : public lab::Experiment {
     return ok();
   }
 
+  // How fast a checkpoint's weights came to a device that the host cannot write.
+  void add_loading(lab::Context& context, record::Experiment& record) const {
+    if (context.backend.device->host_reads_memory() || context.model.synthetic) return;
+    const double rate = (engine_->loaded_bytes() / engine_->load_time()).count;
+    record::Row row{.axes = {{"load", "weights"}},
+                    .note = "of the file's bytes, read, looked at, packed and copied once"};
+    row.metrics.push_back({.name = "load_rate", .unit = "B/s", .value = rate, .statistic = "count"});
+    if (const auto peak = context.ceiling("pinned_copy"))
+      row.metrics.push_back(
+          {.name = "share_of_pinned_copy", .unit = "1", .value = rate / peak->value, .statistic = "count"});
+    record.rows.push_back(std::move(row));
+  }
+
   Status start_engine(lab::Context& context) {
-    if (engine_) return ok();
     std::int64_t longest = 2;  // context of the points that fit
     for (const lab::Axis& axis : info().axes)
       if (axis.name == "tokens") {

@@ -129,8 +129,7 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::open_index(const FileSet& files)
   return checkpoint;
 }
 
-Result<TensorRef> Checkpoint::rows(const std::string& name, std::int64_t first, std::int64_t n,
-                                   std::vector<std::byte>& scratch) const {
+Result<Checkpoint::Place> Checkpoint::locate(const std::string& name, std::int64_t first, std::int64_t n) const {
   const auto place = file_of_.find(name);
   if (place == file_of_.end())
     return Error{.kind = ErrorKind::invalid_input, .what = "no such tensor", .rule = "weights.missing", .field = name};
@@ -151,18 +150,43 @@ Result<TensorRef> Checkpoint::rows(const std::string& name, std::int64_t first, 
 
   const std::int64_t cols = shape.size() == 2 ? shape[1] : 1;
   const std::int64_t size = size_of(tensor.info.dtype);  // the header's check bounds the products below
-  const std::int64_t begin = tensor.begin + first * cols * size;
-  const auto bytes = static_cast<std::size_t>(n * cols * size);
-  const std::byte* data = file.file().bytes().data() + begin;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(size) == 0;
-  if (file.file().mapped() || !aligned) {
+  return Place{.file = &file,
+               .dtype = tensor.info.dtype,
+               .begin = tensor.begin + first * cols * size,
+               .n = n,
+               .cols = cols,
+               .bytes = n * cols * size,
+               .matrix = shape.size() == 2};
+}
+
+Result<TensorRef> Checkpoint::rows(const std::string& name, std::int64_t first, std::int64_t n,
+                                   std::vector<std::byte>& scratch) const {
+  RL_ASSIGN(const Place place, locate(name, first, n));
+  const FileView& file = place.file->file();
+  const std::byte* data = file.bytes().data() + place.begin;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(data) % static_cast<std::uintptr_t>(size_of(place.dtype)) == 0;
+  if (file.mapped() || !aligned) {
+    const auto bytes = static_cast<std::size_t>(place.bytes);
     if (scratch.size() < bytes) scratch.resize(bytes);
-    RL_TRY(file.file().read(begin, std::span(scratch).first(bytes)));
+    RL_TRY(file.read(place.begin, std::span(scratch).first(bytes)));
     data = scratch.data();
   }
   void* const where = const_cast<std::byte*>(data);
-  return shape.size() == 2 ? rl::tensor(where, tensor.info.dtype, {n, cols})
-                           : rl::tensor(where, tensor.info.dtype, {n});
+  return place.matrix ? rl::tensor(where, place.dtype, {n, place.cols}) : rl::tensor(where, place.dtype, {n});
+}
+
+Status Checkpoint::read(const std::string& name, std::int64_t first, std::int64_t n, std::span<std::byte> out) const {
+  RL_ASSIGN(const Place place, locate(name, first, n));
+  RL_CHECK(std::ssize(out) == place.bytes);
+  return place.file->file().read(place.begin, out);
+}
+
+Status WeightSource::read(const std::string& name, std::int64_t first, std::int64_t n, std::span<std::byte> out) const {
+  std::vector<std::byte> scratch;
+  RL_ASSIGN(const TensorRef made, rows(name, first, n, scratch));
+  RL_CHECK(std::ssize(out) == made.elements() * size_of(made.dtype));
+  std::memcpy(out.data(), made.data, out.size());
+  return ok();
 }
 
 Result<std::unique_ptr<WeightSource>> open_safetensors(const FileSet& files) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ class WeightSource {
   // Errors: invalid_input for an unknown tensor, a range outside it, or another rank; unsupported for its type; io.
   virtual Result<TensorRef> rows(const std::string& name, std::int64_t first, std::int64_t n,
                                  std::vector<std::byte>& scratch) const = 0;
+  // The same rows as stored, written to `out`, which has their size: without a copy on the way where the source can.
+  virtual Status read(const std::string& name, std::int64_t first, std::int64_t n, std::span<std::byte> out) const;
 };
 
 // Reads one checkpoint (model.safetensors, or model.safetensors.index.json and its shards). Every header field is
@@ -92,6 +95,8 @@ struct ModelWeights {
   std::vector<Buffer> memory;  // owns all of it
   Bytes bytes;                 // in all
   Bytes bytes_per_token;       // read by a decode step: all but the embedding, unless it is the head
+  Bytes stored;                // that were read
+  Seconds load_time;           // to read, pack and place them, from the first allocation on
 
   std::vector<std::string> warnings;  // tensors with values that are not finite numbers, or that have one value only
 };
@@ -110,8 +115,9 @@ struct LoadOptions {
 Result<std::vector<std::string>> check_weights(const ModelConfig& config, const WeightSource& weights,
                                                const std::string& name);
 
-// Packs the source's weights into memory of the host or of a device, each into one allocation of its own. Prints
-// nothing. Errors: those of check_weights, before anything is allocated; out_of_memory; io; invalid_input, rule
+// Packs the source's weights into memory of the host or of a device, each into one allocation of its own. All threads
+// read, pack and send at the same time; what a device keeps as it is stored is read into the memory it is sent from.
+// Prints nothing. Errors: those of check_weights, before anything is allocated; out_of_memory; io; invalid_input, rule
 // "weights.constant", if most linear weights are zero or one value.
 Result<ModelWeights> load_weights(const ModelSource& source, const LoadOptions& options, MemoryResource& memory);
 

@@ -44,9 +44,18 @@ class Checkpoint final : public WeightSource {
   const std::map<std::string, Info>& tensors() const override { return infos_; }
   Result<TensorRef> rows(const std::string& name, std::int64_t first, std::int64_t n,
                          std::vector<std::byte>& scratch) const override;
+  Status read(const std::string& name, std::int64_t first, std::int64_t n, std::span<std::byte> out) const override;
   const std::vector<SafetensorsFile>& files() const { return files_; }
 
  private:
+  // Where rows of a tensor lie.
+  struct Place {
+    const SafetensorsFile* file = nullptr;
+    DType dtype = DType::f32;
+    std::int64_t begin = 0, n = 0, cols = 1, bytes = 0;
+    bool matrix = false;
+  };
+  Result<Place> locate(const std::string& name, std::int64_t first, std::int64_t n) const;
   static Result<std::unique_ptr<Checkpoint>> open_index(const FileSet& files);
   void add(SafetensorsFile file);
 

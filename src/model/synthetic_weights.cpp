@@ -73,21 +73,22 @@ class Generated final : public WeightSource {
 
   Result<TensorRef> rows(const std::string& name, std::int64_t first, std::int64_t n,
                          std::vector<std::byte>& scratch) const override {
-    const auto found = infos_.find(name);
-    Error error{.kind = ErrorKind::invalid_input, .what = "no such tensor", .rule = "weights.missing", .field = name};
-    if (found == infos_.end()) return error;
-    const auto& shape = found->second.shape;
-    error.what = "rows of a tensor that has none of them";
-    error.rule = "weights.rows";
-    if (first < 0 || n < 0 || first > shape[0] || n > shape[0] - first) return error;
+    RL_ASSIGN(const Info* info, find(name, first, n));
+    const auto& shape = info->shape;
     const std::int64_t cols = shape.size() == 2 ? shape[1] : 1;
     const auto bytes = static_cast<std::size_t>(n * cols) * sizeof(std::uint16_t);
     if (scratch.size() < bytes) scratch.resize(bytes);
-    const Recipe& recipe = recipes_.at(name);
-    generate_bf16(seed_, recipe.stream, first * cols, n * cols, static_cast<float>(recipe.deviation),
-                  static_cast<float>(recipe.mean), reinterpret_cast<std::uint16_t*>(scratch.data()));
+    generate(name, first * cols, n * cols, scratch.data());
     return shape.size() == 2 ? tensor(static_cast<void*>(scratch.data()), DType::bf16, {n, cols})
                              : tensor(static_cast<void*>(scratch.data()), DType::bf16, {n});
+  }
+
+  Status read(const std::string& name, std::int64_t first, std::int64_t n, std::span<std::byte> out) const override {
+    RL_ASSIGN(const Info* info, find(name, first, n));
+    const std::int64_t cols = info->shape.size() == 2 ? info->shape[1] : 1;
+    RL_CHECK(std::ssize(out) == n * cols * std::int64_t{sizeof(std::uint16_t)});
+    generate(name, first * cols, n * cols, out.data());
+    return ok();
   }
 
  private:
@@ -95,6 +96,23 @@ class Generated final : public WeightSource {
     std::uint64_t stream = 0;
     double deviation = 0, mean = 0;
   };
+
+  Result<const Info*> find(const std::string& name, std::int64_t first, std::int64_t n) const {
+    const auto found = infos_.find(name);
+    Error error{.kind = ErrorKind::invalid_input, .what = "no such tensor", .rule = "weights.missing", .field = name};
+    if (found == infos_.end()) return error;
+    const std::int64_t rows = found->second.shape[0];
+    error.what = "rows of a tensor that has none of them";
+    error.rule = "weights.rows";
+    if (first < 0 || n < 0 || first > rows || n > rows - first) return error;
+    return &found->second;
+  }
+  void generate(const std::string& name, std::int64_t first, std::int64_t n, std::byte* out) const {
+    const Recipe& recipe = recipes_.at(name);
+    generate_bf16(seed_, recipe.stream, first, n, static_cast<float>(recipe.deviation), static_cast<float>(recipe.mean),
+                  reinterpret_cast<std::uint16_t*>(out));
+  }
+
   std::uint64_t seed_;
   std::map<std::string, Info> infos_;
   std::map<std::string, Recipe> recipes_;

@@ -33,7 +33,7 @@ struct Commands : testing::Test {
     std::FILE* out = std::tmpfile();
     RL_CHECK(out != nullptr);
     Status status = app::cmd_generate(
-        options, *backend, [] { return Result<BytesPerSecond>(BytesPerSecond{1e11}); }, out);
+        options, *backend, [](const char*) { return Result<BytesPerSecond>(BytesPerSecond{1e11}); }, out);
     std::string text(static_cast<std::size_t>(std::ftell(out)), '\0');
     std::rewind(out);
     text.resize(std::fread(text.data(), 1, text.size(), out));

@@ -76,6 +76,31 @@ Result<std::unique_ptr<ProbeRun>> prepare_copy(Device& device) {
   return std::unique_ptr<ProbeRun>(std::make_unique<CopyRun>(std::move(stream), std::move(from), std::move(to)));
 }
 
+class UploadRun final : public CudaProbeRun {
+ public:
+  UploadRun(std::unique_ptr<Stream> stream, Buffer from, Buffer to)
+      : CudaProbeRun(std::move(stream)), from_(std::move(from)), to_(std::move(to)) {}
+  double amount() const override { return static_cast<double>(from_.size().count); }
+  Status enqueue(cudaStream_t stream) override {
+    return check(cudaMemcpyAsync(to_.data(), from_.data(), static_cast<std::size_t>(from_.size().count),
+                                 cudaMemcpyHostToDevice, stream),
+                 "cudaMemcpyAsync");
+  }
+
+ private:
+  Buffer from_, to_;
+};
+
+Result<std::unique_ptr<ProbeRun>> prepare_upload(Device& device) {
+  constexpr Bytes kBytes{256 << 20};
+  RL_ASSIGN(auto stream, device.make_stream());
+  RL_ASSIGN(Buffer from, Buffer::make(device.pinned_memory(), kBytes));
+  RL_ASSIGN(Buffer to, random_buffer(device, *stream, kBytes));
+  RL_TRY(stream->copy_to_host(from.data(), to.data(), kBytes));
+  RL_TRY(stream->synchronize());
+  return std::unique_ptr<ProbeRun>(std::make_unique<UploadRun>(std::move(stream), std::move(from), std::move(to)));
+}
+
 class ProductRun final : public CudaProbeRun {
  public:
   ProductRun(std::unique_ptr<Stream> stream, Gemm gemm, std::vector<Buffer> buffers, void* workspace)
@@ -128,6 +153,10 @@ constexpr Probe kProbes[] = {
      .unit = "B/s",
      .method = "one copy within the card's memory of 2 GiB (a 32nd of the memory at most); bytes read and written",
      .prepare = prepare_copy},
+    {.name = "pinned_copy",
+     .unit = "B/s",
+     .method = "one copy of 256 MiB of random bytes from pinned host memory to the card",
+     .prepare = prepare_upload},
     {.name = "matrix_rate_bf16",
      .unit = "FLOP/s",
      .method = "one product of 8192 x 8192 x 8192 random numbers by cuBLASLt; a multiply-add counts as two operations",
