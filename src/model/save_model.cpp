@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <thread>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -100,11 +101,21 @@ Status write_shard(const ModelSource& source, const Shard& shard, const fs::path
 Status write_weights(const ModelSource& source, const fs::path& folder, std::int64_t max_shard_bytes) {
   const std::vector<Shard> shards = make_shards(source, max_shard_bytes);
   if (shards.size() == 1) return write_shard(source, shards[0], folder / "model.safetensors");
+  const auto name_of_shard = [&](std::size_t i) {
+    return fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+  };
+  // A thread for each: the kernel writes to one file at a time by one thread, at a fraction of what the memory takes.
+  std::vector<Status> written(shards.size());
+  {
+    std::vector<std::jthread> writers;
+    for (std::size_t i = 0; i < shards.size(); ++i)
+      writers.emplace_back([&, i] { written[i] = write_shard(source, shards[i], folder / name_of_shard(i)); });
+  }
   std::int64_t total = 0;
   std::string map;
   for (std::size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    RL_TRY(write_shard(source, shards[i], folder / name));
+    const std::string name = name_of_shard(i);
+    RL_TRY(std::move(written[i]));
     total += shards[i].bytes;
     for (const auto& entry : shards[i].entries)
       map += fmt::format("{}    \"{}\": \"{}\"", map.empty() ? "" : ",\n", entry.name, name);
