@@ -3,7 +3,9 @@
 #include <filesystem>
 
 #include <dlfcn.h>
+#include <link.h>
 
+#include "app/machine.h"
 #include "app/wiring.h"
 #include "base/json_text.h"
 #include "base/units.h"
@@ -28,6 +30,19 @@ bool can_load(const char* library) {
   void* handle = ::dlopen(library, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
   if (handle != nullptr) ::dlclose(handle);
   return handle != nullptr;
+}
+
+// Where the loader finds cuBLASLt, by its path and version; empty if it does not.
+std::string cublaslt_found() {
+  void* const handle = ::dlopen("libcublasLt.so.13", RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle == nullptr) return "";
+  std::string text;
+  if (const auto version = reinterpret_cast<std::size_t (*)()>(::dlsym(handle, "cublasLtGetVersion")))
+    text = fmt::format("{}.{}.{}, ", version() / 10000, version() / 100 % 100, version() % 100);
+  const link_map* file = nullptr;
+  if (::dlinfo(handle, RTLD_DI_LINKMAP, &file) == 0 && file != nullptr) text += file->l_name;
+  ::dlclose(handle);
+  return text;
 }
 
 std::vector<Finding> cpu_findings(const record::Environment& environment) {
@@ -67,13 +82,22 @@ std::vector<Finding> gpu_findings(const record::Environment& environment) {
                       driver ? (environment.driver.empty() ? "yes" : environment.driver) : "no", "GPU experiments",
                       "a machine with an NVIDIA GPU of compute capability 8.0 or newer and its driver"});
   const std::string cuda = cuda_backend();
+  const bool on_bus = nvidia_card_on_bus();
+  findings.push_back({"NVIDIA GPU", on_bus || cuda.empty(),
+                      on_bus         ? "on the PCI bus"
+                      : cuda.empty() ? "yes"
+                                     : "no",
+                      "GPU experiments", "a machine with an NVIDIA GPU of compute capability 8.0 or newer"});
   findings.push_back({"CUDA backend", cuda.empty(), cuda.empty() ? "yes" : cuda,
                       "the engine and all experiments on the GPU",
                       cuda == kNotBuilt ? "build with CUDA: `make cuda`" : with_driver});
   findings.push_back({"NVML", can_load("libnvidia-ml.so.1"), can_load("libnvidia-ml.so.1") ? "yes" : "no",
                       "power, clocks, temperature of the GPU", driver ? "comes with the driver" : with_driver});
-  findings.push_back({"cuBLASLt", can_load("libcublasLt.so.13"), can_load("libcublasLt.so.13") ? "yes" : "no",
-                      "library products to compare with", "CUDA 13 runtime libraries"});
+  const std::string cublaslt = cublaslt_found();
+  findings.push_back({"cuBLASLt", !cublaslt.empty(), cublaslt.empty() ? "no" : cublaslt,
+                      "the fastest products of many tokens; without it our own kernels do them",
+                      "cuBLAS of CUDA 13 (pip: nvidia-cublas), its folder in LD_LIBRARY_PATH, or libcublasLt.so.13 "
+                      "linked into lib/ beside this program"});
   return findings;
 }
 

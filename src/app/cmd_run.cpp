@@ -223,7 +223,8 @@ Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& extras) {
   return axes;
 }
 
-Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
+Result<int> cmd_run(const RunOptions& given, std::FILE* out,
+                    const std::function<Result<OpenBackend>(const DeviceOptions&)>& open_device) {
   RunOptions options = given;
   std::optional<record::Run> before, baseline;
   if (options.resume) {
@@ -240,7 +241,7 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
   }
   RL_ASSIGN(const auto entries, chosen_entries(options));
   RL_TRY(check_axes(entries, options.axes));
-  RL_ASSIGN(const OpenBackend open, open_backend(options.device));
+  RL_ASSIGN(const OpenBackend open, open_device(options.device));
   RL_ASSIGN(const model::ModelSource source, open_model(options.model));
 
   CountingResource memory(open.device->memory());
@@ -291,6 +292,11 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out) {
   fmt::print(out, "{}",
              options.json ? record::to_json(run) + "\n"
                           : report::terminal(run, {.color = options.color, .folder = session.folder().string()}));
+  if (const auto lost = open.device->lost()) {
+    fmt::print(stderr, "redline: the run ended early, with what it had: {} ({})\nhint: {}\n", lost->what, lost->found,
+               lost->hint);
+    return exit_code(ErrorKind::device);
+  }
   if (!options.save_baseline.empty()) {
     RL_TRY(session.store().save_baseline(options.save_baseline, run.id, utc_timestamp()));
     fmt::print(stderr, "redline: {} is now the baseline '{}'\n", run.id, options.save_baseline);

@@ -2,6 +2,7 @@
 // `redline run` and `redline experiment NAME`: experiments, their record, the report.
 
 #include <cstdio>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +45,9 @@ Result<lab::AxisOverrides> read_axes(const std::vector<std::string>& words);
 // part of the record, not an error; an invalid record makes the program exit with kExitInvalid. What was appended to
 // the store before the process was killed is there for --resume, which measures none of it again; it refuses
 // (invalid_input, rule "run.resume") where commit, machine, model, seed or settings differ.
-Result<int> cmd_run(const RunOptions& options, std::FILE* out);
+// If the device is lost, that is said on standard error, the experiment it was lost in is failed, those after it are
+// skipped, the report is written, and the exit status is that of ErrorKind::device. `open` opens the device.
+Result<int> cmd_run(const RunOptions& options, std::FILE* out,
+                    const std::function<Result<OpenBackend>(const DeviceOptions&)>& open = open_backend);
 
 }  // namespace rl::app

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "app/machine.h"
+#include "base/log.h"
 #include "base/sha256.h"
 #include "cpu/fast/cpu_device.h"
 #include "cpu/fast/probes.h"
@@ -106,8 +108,12 @@ Result<OpenBackend> open_device(const DeviceOptions& options) {
     if (first != end && std::from_chars(first, end, ordinal).ptr != end) ordinal = -1;
     return open_cuda(ordinal);
   }
-  if (device == "auto" && kCuda && options.threads == 0 && options.isa.empty())
-    if (auto open = open_cuda(0)) return open;
+  if (device == "auto" && options.threads == 0 && options.isa.empty()) {
+    auto open = open_cuda(0);
+    if (open) return open;
+    if (const std::string line = unused_card_line(open.error(), nvidia_card_on_bus()); !line.empty())
+      log::warning("{}", line);
+  }
   if (device != "auto" && device != "cpu")
     return Error{.kind = ErrorKind::usage,
                  .what = "no device '" + device + "'",

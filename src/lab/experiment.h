@@ -73,6 +73,8 @@ class Experiment {
  public:
   virtual ~Experiment() = default;
   virtual const Info& info() const = 0;
+  // The axes on this machine, with the names of info().axes: a device can offer other values.
+  virtual std::vector<Axis> axes(const Context&) const { return info().axes; }
   // Whether a point of the cross product belongs to the standard axes of a mode (asked only where no axis was
   // overridden).
   virtual bool wanted(const Point&, Mode) const { return true; }

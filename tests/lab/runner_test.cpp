@@ -10,6 +10,7 @@ struct Script {
   Status available = ok(), begin = ok(), conclude = ok();
   std::vector<std::string> failing;  // values of n whose measurement fails
   std::vector<std::string> measured;
+  std::function<void(const std::string& n)> at;  // called at each point
 };
 Script* script = nullptr;
 
@@ -39,6 +40,7 @@ class Scripted final : public Experiment {
     RL_ASSIGN(void* data, context.memory.allocate({1000 * point.number("n")}));
     context.memory.deallocate(data, {1000 * point.number("n")});
     script->measured.push_back(n);
+    if (script->at) script->at(n);
     record.rows.push_back({.axes = point.values()});
     return ok();
   }
@@ -81,6 +83,54 @@ TEST_F(RunnerTest, AFailedPointIsAnInvalidRowAndTheNextPointRuns) {
   EXPECT_FALSE(record.rows[1].validity.valid);
   EXPECT_THAT(record.rows[1].validity.reasons, testing::ElementsAre("out of memory: n 2 did not fit"));
   EXPECT_TRUE(record.rows[2].validity.valid);
+}
+
+// A device that is lost once this is set.
+class Losable final : public Device {
+ public:
+  const DeviceInfo& info() const override { return info_; }
+  Bytes available_memory() const override { return {}; }
+  MemoryResource& memory() override { return host_memory(); }
+  MemoryResource& pinned_memory() override { return host_memory(); }
+  Result<std::unique_ptr<Stream>> make_stream() override { return *loss; }
+  Result<std::unique_ptr<Event>> make_event() override { return *loss; }
+  Result<std::unique_ptr<Event>> make_timed_event() override { return *loss; }
+  Result<Seconds> elapsed(const Event&, const Event&) const override { return *loss; }
+  bool can_capture() const override { return false; }
+  Result<std::unique_ptr<Device>> make_share(int, int) override { return *loss; }
+  std::optional<Error> lost() const override { return is_lost ? std::optional(*loss) : std::nullopt; }
+  bool is_lost = false;
+  static inline const std::optional<Error> loss = Error{.kind = ErrorKind::device,
+                                                        .what = "a call failed: the GPU is lost to this process",
+                                                        .rule = kDeviceLost,
+                                                        .found = "cudaErrorAssert",
+                                                        .hint = "again"};
+
+ private:
+  DeviceInfo info_;
+};
+
+TEST_F(RunnerTest, ALostDeviceEndsTheExperimentWithWhatItHasAndSkipsTheNext) {
+  Losable device;
+  backend_.device = &device;
+  script_.at = [&](const std::string& n) { device.is_lost = n == "2"; };  // in silence: the point says it is done
+  ASSERT_VALUE(const record::Experiment record, run());
+  EXPECT_EQ(record.state, record::State::failed);
+  EXPECT_THAT(record.reasons, testing::ElementsAre("a call failed: the GPU is lost to this process: cudaErrorAssert"));
+  EXPECT_EQ(record.remedy, "again");
+  ASSERT_EQ(record.rows.size(), 2u) << "nothing is tried after it";
+  EXPECT_TRUE(record.rows[0].validity.valid);
+  EXPECT_FALSE(record.rows[1].validity.valid) << "whatever it measured";
+  EXPECT_EQ(record.outcome, record::Outcome::invalid) << "nothing is concluded";
+
+  ASSERT_VALUE(const record::Experiment next, run());
+  EXPECT_EQ(next.state, record::State::skipped);
+  EXPECT_THAT(next.reasons, testing::ElementsAre("not run: the device was lost before it began"));
+  EXPECT_TRUE(next.rows.empty());
+
+  device.is_lost = false;
+  script_.at = [&](const std::string& n) { device.is_lost = n == "3"; };
+  EXPECT_EQ(run()->state, record::State::failed) << "also after the last point";
 }
 
 TEST_F(RunnerTest, WhatTheMachineLacksIsASkipWithReasonAndRemedy) {
