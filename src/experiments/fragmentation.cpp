@@ -3,14 +3,17 @@
 // The real code of each policy (device/allocators/) manages an address space of a chosen size with nothing behind it,
 // replays a trace of allocations, gives back what it can, and is then asked for one large tensor, for which enough
 // memory is free. What a policy decides does not depend on what is behind the addresses; what a call costs on a device
-// does, so calls of the driver are counted, and only the policy's own bookkeeping is timed.
+// does, so calls of the driver are counted, and only the policy's own bookkeeping is timed. On a GPU all of it is done
+// with the card's memory (fragmentation_card.cpp), and beside our policies stand the driver's allocators.
 
+#include "experiments/fragmentation.h"
+
+#include <charconv>
 #include <numeric>
 
 #include <fmt/ranges.h>
 
 #include "base/checked.h"
-#include "device/allocators/trace.h"
 #include "device/allocators/virtual_space.h"
 #include "experiments/list.h"
 #include "lab/conclude.h"
@@ -25,6 +28,8 @@ constexpr double kFill = 0.95;                          // of the space: what li
 constexpr std::int64_t kTokens = 1 << 18;               // of a cache as large as the space: 128 KiB each of 32 GiB
 constexpr std::int64_t kPoolTokens = kTokens * 6 / 10;  // that the recorded scheduler has pages for
 constexpr Seconds kMostTime{0.4};                       // of sampling one row's call time
+constexpr std::int64_t kRequests = 400;                 // of the serving trace
+constexpr std::int64_t kCardRequests = 120;  // on a card, where a call of the driver takes up to milliseconds
 
 const lab::Info& fragmentation_info() {
   static const std::vector<std::string> policies = {"direct",     "caching", "caching-no-trim",
@@ -37,7 +42,7 @@ const lab::Info& fragmentation_info() {
       .baseline = "caching: best fit in cached segments, as PyTorch's allocator does by default",
       .expected = "",
       .axes =
-          {{"space", "GiB of the device", {"32"}, {"16", "32", "80"}},
+          {{"space", "GiB of the device, or card: what is free on a GPU", {"32"}, {"16", "32", "80"}},
            {"trace", "what is allocated and freed before the large tensor", {"plan", "serving"}, {"plan", "serving"}},
            {"policy", "of the allocator", policies, policies}},
       .hypotheses = {{.id = "fragmentation.fails",
@@ -59,11 +64,6 @@ const lab::Info& fragmentation_info() {
 // The plan's own trace, with its sizes in the plan's proportions: tensors of 1, 10, 100, 500 and 1000 units, those at
 // the even places freed, then one of 2000. A unit is 4 MiB in the plan, where all fit many times over; here it is such
 // that what lives and the large tensor are kFill of the space.
-struct Scenario {
-  alloc::Trace trace;  // ends with a trim
-  Bytes large;
-};
-
 Scenario plan_scenario(Bytes space) {
   constexpr std::int64_t kUnits[] = {1, 10, 100, 500, 1000};
   constexpr std::int64_t kLive = 10 + 500, kLarge = 2000;
@@ -78,8 +78,8 @@ Scenario plan_scenario(Bytes space) {
   return scenario;
 }
 
-Result<Scenario> serving_scenario(Bytes space, std::uint64_t seed) {
-  RL_ASSIGN(alloc::Trace trace, lab::record_serving_trace({.requests = 400,
+Result<Scenario> serving_scenario(Bytes space, std::int64_t requests, std::uint64_t seed) {
+  RL_ASSIGN(alloc::Trace trace, lab::record_serving_trace({.requests = requests,
                                                            .min_prompt = 32,
                                                            .max_prompt = 6000,
                                                            .min_output = 16,
@@ -96,10 +96,6 @@ Result<Scenario> serving_scenario(Bytes space, std::uint64_t seed) {
   return Scenario{.trace = std::move(trace), .large = large};
 }
 
-record::Metric counted(std::string name, std::string unit, record::Better better, double value) {
-  return {.name = std::move(name), .unit = std::move(unit), .better = better, .value = value, .statistic = "count"};
-}
-
 // A policy over a space of its own.
 struct Setup {
   std::unique_ptr<alloc::VirtualSpace> space;
@@ -110,39 +106,50 @@ class FragmentationExperiment final : public lab::Experiment {
  public:
   const lab::Info& info() const override { return fragmentation_info(); }
 
+  // A GPU's own memory instead of a modelled one, and the driver's pool beside the other policies.
+  std::vector<lab::Axis> axes(const lab::Context& context) const override {
+    std::vector<lab::Axis> axes = info().axes;
+    if (!has_card(context)) return axes;
+    for (lab::Axis& axis : axes) {
+      if (axis.name == "space") axis.quick = axis.full = {kCard};
+      if (axis.name != "policy") continue;
+      for (auto* values : {&axis.quick, &axis.full}) values->insert(values->begin() + 1, "pool");
+    }
+    return axes;
+  }
+
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
-    const Bytes space{point.number("space") << 30};
     const std::string& policy = point.text("policy");
-    RL_ASSIGN(const Scenario* scenario, scenario_of(context, point, record));
-    const alloc::Trace& trace = scenario->trace;
-
-    RL_ASSIGN(const Setup state, set_up(policy, space, trace));
-    RL_ASSIGN(const alloc::Replay replayed, alloc::replay(*state.policy, trace));
-    RL_TRY(check(*state.policy, replayed));
-    const alloc::Usage usage = state.policy->usage(), peak = state.policy->peak();
-    RL_ASSIGN(const bool fits, has_place(policy, space, trace, scenario->large));
-    RL_ASSIGN(const Bytes largest, largest_place(policy, space, trace));
-
-    RL_ASSIGN(const record::Metric time, time_replay(context.plan(), policy, space, trace, replayed.calls));
+    RL_ASSIGN(const Bytes space, space_of(context, point));
+    RL_ASSIGN(const Scenario* scenario, scenario_of(context, point, space, record));
+    Placement found;
+    if (has_card(context)) {
+      RL_ASSIGN(found,
+                place_on_card(context, policy, space, page_of(space), *scenario, {context.effort * kMostTime.count}));
+    } else {
+      RL_ASSIGN(found, place_in_model(context, policy, space, *scenario));
+    }
 
     using record::Better;
     const auto bytes = [](Bytes value) { return static_cast<double>(value.count); };
+    const alloc::Usage& usage = found.usage;
     const double free = bytes(space - usage.allocated);
     record::Row row{.axes = point.values(), .path = {"allocator/" + policy}};
-    row.metrics = {counted("large_fits", "1", Better::higher, fits),
+    row.metrics = {counted("large_fits", "1", Better::higher, found.large_fits),
                    counted("large_bytes", "B", Better::neither, bytes(scenario->large)),
-                   counted("external_fragmentation", "1", Better::lower, 1 - bytes(largest) / free),
-                   counted("largest_free_bytes", "B", Better::higher, bytes(largest)),
+                   counted("external_fragmentation", "1", Better::lower, 1 - bytes(found.largest) / free),
+                   counted("largest_free_bytes", "B", Better::higher, bytes(found.largest)),
                    counted("free_bytes", "B", Better::neither, free),
                    counted("reserved_bytes", "B", Better::lower, bytes(usage.reserved)),
                    counted("allocated_bytes", "B", Better::lower, bytes(usage.allocated)),
                    counted("requested_bytes", "B", Better::neither, bytes(usage.requested)),
                    counted("internal_waste", "1", Better::lower, 1 - bytes(usage.requested) / bytes(usage.allocated)),
-                   counted("peak_reserved_bytes", "B", Better::lower, bytes(peak.reserved)),
-                   counted("failed_calls", "1", Better::lower, static_cast<double>(replayed.failed)),
-                   counted("driver_calls", "1", Better::lower, static_cast<double>(state.space->calls())),
-                   counted("copied_bytes", "B", Better::lower, bytes(replayed.copied)),
-                   time};
+                   counted("peak_reserved_bytes", "B", Better::lower, bytes(found.peak.reserved)),
+                   counted("failed_calls", "1", Better::lower, static_cast<double>(found.failed)),
+                   counted("driver_calls", "1", Better::lower, static_cast<double>(found.driver_calls)),
+                   counted("copied_bytes", "B", Better::lower, bytes(found.copied)),
+                   std::move(found.call_time)};
+    for (record::Metric& metric : found.more) row.metrics.push_back(std::move(metric));
     record.rows.push_back(std::move(row));
     return ok();
   }
@@ -174,9 +181,16 @@ class FragmentationExperiment final : public lab::Experiment {
     for (const char* metric : {"external_fragmentation", "reserved_bytes", "internal_waste", "call_time"})
       add_chart(record, metric);
     record.notes.push_back(
-        "The address space is virtual: the policies are the real ones, no memory is behind the addresses. Call times "
-        "are the policy's own bookkeeping; a driver's calls are counted, not timed, and so are bytes that a growing "
-        "tensor copies.");
+        on_card(record)
+            ? "The memory is the card's: what is free when the experiment begins, but for a margin. Call times are "
+              "those "
+              "of whole replays, the driver's calls with them; nothing else ran on the card. Bytes that a growing "
+              "tensor "
+              "copies are counted, not copied."
+            : "The address space is virtual: the policies are the real ones, no memory is behind the addresses. Call "
+              "times are the policy's own bookkeeping; a driver's calls are counted, not timed, and so are bytes that "
+              "a "
+              "growing tensor copies.");
     return ok();
   }
 
@@ -186,17 +200,49 @@ class FragmentationExperiment final : public lab::Experiment {
     int fits = 0;
   };
 
-  Result<const Scenario*> scenario_of(const lab::Context& context, const lab::Point& point,
+  static bool on_card(const record::Experiment& record) {
+    return std::any_of(record.rows.begin(), record.rows.end(),
+                       [](const record::Row& row) { return lab::find_metric(row, "driver_free_bytes") != nullptr; });
+  }
+
+  static std::string place_name(const std::string& space) { return space == kCard ? "the card" : space + " GiB"; }
+
+  // Of a card: once, so that all rows are of one size.
+  Result<Bytes> space_of(const lab::Context& context, const lab::Point& point) {
+    const std::string& text = point.text("space");
+    if (text == kCard && has_card(context)) {
+      if (card_space_.count == 0) card_space_ = card_space(context);
+      return card_space_;
+    }
+    std::int64_t gib = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), gib);
+    if (failed != std::errc() || end != text.data() + text.size() || gib < 1 || gib > (1 << 17))
+      return Error{.kind = ErrorKind::usage,
+                   .what = "no size of a device",
+                   .field = "--space",
+                   .expected = has_card(context) ? "GiB, or card" : "GiB",
+                   .found = text};
+    const Bytes space{gib << 30};
+    if (has_card(context) && space > card_space(context))
+      return Error{.kind = ErrorKind::out_of_memory,
+                   .what = "the card has less free memory, with a margin for others",
+                   .expected = format_binary_bytes(card_space(context)),
+                   .found = format_binary_bytes(space)};
+    return space;
+  }
+
+  static Bytes page_of(Bytes space) { return {space.count / kTokens * ops::kPageTokens}; }
+
+  Result<const Scenario*> scenario_of(const lab::Context& context, const lab::Point& point, Bytes space,
                                       record::Experiment& record) {
     const std::string key = point.text("space") + point.text("trace");
     const auto known = scenarios_.find(key);
     if (known != scenarios_.end()) return &known->second;
-    const Bytes space{point.number("space") << 30};
     Scenario scenario;
     if (point.text("trace") == "plan") {
       scenario = plan_scenario(space);
     } else if (point.text("trace") == "serving") {
-      RL_ASSIGN(scenario, serving_scenario(space, context.seed));
+      RL_ASSIGN(scenario, serving_scenario(space, has_card(context) ? kCardRequests : kRequests, context.seed));
     } else {
       return Error{.kind = ErrorKind::usage,
                    .what = "there is no such trace",
@@ -205,35 +251,34 @@ class FragmentationExperiment final : public lab::Experiment {
     }
     RL_TRY(scenario.trace.validate());
     record.notes.push_back(fmt::format(
-        "Trace {} at {} GiB: {} calls for {} tensors, at most {} at once; {} live at its end, then one tensor of {}.",
-        point.text("trace"), point.text("space"), scenario.trace.events.size() - 1, scenario.trace.tensors(),
+        "Trace {} at {}: {} calls for {} tensors, at most {} at once; {} live at its end, then one tensor of {}.",
+        point.text("trace"), format_binary_bytes(space), scenario.trace.events.size() - 1, scenario.trace.tensors(),
         format_binary_bytes(scenario.trace.peak_live()), format_binary_bytes(scenario.trace.live()),
         format_binary_bytes(scenario.large)));
     return &scenarios_.emplace(key, std::move(scenario)).first->second;
   }
 
-  static Result<Setup> set_up(const std::string& policy, Bytes space, const alloc::Trace& trace) {
-    Setup setup{.space = std::make_unique<alloc::VirtualSpace>(space), .policy = nullptr};
-    const Bytes page{space.count / kTokens * ops::kPageTokens};
-    RL_ASSIGN(setup.policy, alloc::make_policy(policy, *setup.space, trace, page));
-    return setup;
+  static Result<Placement> place_in_model(const lab::Context& context, const std::string& policy, Bytes space,
+                                          const Scenario& scenario) {
+    const alloc::Trace& trace = scenario.trace;
+    RL_ASSIGN(const Setup state, set_up(policy, space, trace));
+    RL_ASSIGN(const alloc::Replay replayed, alloc::replay(*state.policy, trace));
+    RL_TRY(check_places(*state.policy, replayed));
+    Placement found{.usage = state.policy->usage(),
+                    .peak = state.policy->peak(),
+                    .failed = replayed.failed,
+                    .copied = replayed.copied,
+                    .driver_calls = state.space->calls()};
+    RL_ASSIGN(found.large_fits, has_place(policy, space, trace, scenario.large));
+    RL_ASSIGN(found.largest, largest_place(policy, space, trace));
+    RL_ASSIGN(found.call_time, time_replay(context.plan(), policy, space, trace, replayed.calls));
+    return found;
   }
 
-  // The gate: the policy's books agree, and no two tensors share a byte.
-  static Status check(const alloc::Policy& policy, const alloc::Replay& replayed) {
-    policy.check_invariants();
-    std::vector<alloc::Extent> all;
-    for (const alloc::Handle handle : replayed.handles)
-      if (handle >= 0)
-        for (const alloc::Extent& extent : policy.extents(handle)) all.push_back(extent);
-    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
-    for (std::size_t i = 1; i < all.size(); ++i)
-      if (all[i].address < all[i - 1].end())
-        return Error{.kind = ErrorKind::internal,
-                     .what = fmt::format("the {} allocator gave the same bytes to two tensors", policy.name()),
-                     .rule = "fragmentation.overlap",
-                     .found = fmt::format("address {}", all[i].address)};
-    return ok();
+  static Result<Setup> set_up(const std::string& policy, Bytes space, const alloc::Trace& trace) {
+    Setup setup{.space = std::make_unique<alloc::VirtualSpace>(space), .policy = nullptr};
+    RL_ASSIGN(setup.policy, alloc::make_policy(policy, *setup.space, trace, page_of(space)));
+    return setup;
   }
 
   // Whether a tensor of so many bytes finds a place after the trace. The arena knows of it from the start.
@@ -295,7 +340,7 @@ class FragmentationExperiment final : public lab::Experiment {
         ++verdict.fits;
       } else if (value("free_bytes") >= value("large_bytes")) {
         verdict.fails.push_back(
-            fmt::format("{} at {} GiB", *lab::find_axis(row, "trace"), *lab::find_axis(row, "space")));
+            fmt::format("{} at {}", *lab::find_axis(row, "trace"), place_name(*lab::find_axis(row, "space"))));
       }
     }
     return verdicts;
@@ -341,7 +386,7 @@ class FragmentationExperiment final : public lab::Experiment {
         {"external_fragmentation", "Share of the free memory that no one tensor can have"},
         {"reserved_bytes", "Taken from the device after the trim"},
         {"internal_waste", "Share of the allocated memory that nobody asked for"},
-        {"call_time", "Time of one call, the driver's left out"}};
+        {"call_time", "Time of one call"}};
     if (record.rows.empty()) return;
     const std::string* space = lab::find_axis(record.rows.front(), "space");
     if (space == nullptr) return;
@@ -354,9 +399,31 @@ class FragmentationExperiment final : public lab::Experiment {
   }
 
   std::map<std::string, Scenario> scenarios_;
+  Bytes card_space_;
 };
 
 }  // namespace
+
+record::Metric counted(std::string name, std::string unit, record::Better better, double value) {
+  return {.name = std::move(name), .unit = std::move(unit), .better = better, .value = value, .statistic = "count"};
+}
+
+Status check_places(const alloc::Policy& policy, const alloc::Replay& replayed) {
+  policy.check_invariants();
+  std::vector<alloc::Extent> all;
+  for (const alloc::Handle handle : replayed.handles) {
+    if (handle < 0) continue;
+    for (const alloc::Extent& extent : policy.extents(handle)) all.push_back(extent);
+  }
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
+  for (std::size_t i = 1; i < all.size(); ++i)
+    if (all[i].address < all[i - 1].end())
+      return Error{.kind = ErrorKind::internal,
+                   .what = fmt::format("the {} allocator gave the same bytes to two tensors", policy.name()),
+                   .rule = "fragmentation.overlap",
+                   .found = fmt::format("address {}", all[i].address)};
+  return ok();
+}
 
 lab::Entry fragmentation() {
   return {.info = fragmentation_info(),
