@@ -6,6 +6,7 @@
 
 #include "experiments/combined.h"
 #include "experiments/combined_conclude.h"
+#include "experiments/fake_powercap.h"
 #include "experiments/fixture.h"
 #include "experiments/named_gpu.h"
 #include "model/synthetic.h"
@@ -23,10 +24,7 @@ EnergyParts parts;  // what the entry under test is made of: an entry's maker is
 class CombinedEnergy : public ExperimentsTest {
  protected:
   CombinedEnergy() {
-    std::string path = (fs::temp_directory_path() / "redline_combined.XXXXXX").string();
-    RL_CHECK(::mkdtemp(path.data()) != nullptr);
-    root_ = path;
-    parts = {.powercap = root_, .sleep = [](Seconds) { sleep_for({0.01}); }};
+    parts = {.powercap = powercap_.root(), .sleep = [](Seconds) { sleep_for({0.01}); }};
     // Random weights: no format's quality is judged, which is most of the time.
     model::ModelConfig small = model_.config;
     small.layers = 2;
@@ -37,38 +35,19 @@ class CombinedEnergy : public ExperimentsTest {
   ~CombinedEnergy() override {
     counter_ = {};
     parts = {};
-    fs::remove_all(root_);
-  }
-  fs::path zone() const { return root_ / "intel-rapl:0"; }
-  // Each file appears whole: no reader sees half of it.
-  void write(const char* file, const std::string& text) {
-    std::ofstream(zone() / "next") << text << "\n";
-    fs::rename(zone() / "next", zone() / file);
-  }
-  std::string read(const char* file) const {
-    std::string line;
-    std::ifstream in(zone() / file);
-    std::getline(in, line);
-    return line;
   }
   void with_counter(bool moving = true) {
-    fs::create_directories(zone());
-    write("name", "package-0");
-    write("energy_uj", "1000000");
-    write("max_energy_range_uj", "1000000000000");
+    powercap_.add_counter("1000000", "1000000000000");
     if (!moving) return;
     counter_ = std::jthread([this](const std::stop_token& stop) {
       for (std::int64_t energy = 1'000'000; !stop.stop_requested(); sleep_for({0.0002})) {
-        const std::string limit = read("constraint_0_power_limit_uw");
+        const std::string limit = powercap_.read("constraint_0_power_limit_uw");
         const auto watts = limit.empty() ? 100 : std::stoll(limit) / 1'000'000;
-        write("energy_uj", std::to_string(energy += 100 * watts));
+        powercap_.write("energy_uj", std::to_string(energy += 100 * watts));
       }
     });
   }
-  void with_limit() {
-    std::ofstream(zone() / "constraint_0_power_limit_uw") << "100000000\n";
-    std::ofstream(zone() / "constraint_0_time_window_us") << "1000\n";
-  }
+  void with_limit() { powercap_.add_limit("1000"); }
   Result<record::Experiment> run_rungs(std::vector<std::string> rungs) {
     lab::Context context{.backend = backend_,
                          .oracle = oracle_,
@@ -98,7 +77,7 @@ class CombinedEnergy : public ExperimentsTest {
     }
   }
 
-  fs::path root_;
+  FakePowercap powercap_;
   std::jthread counter_;
 };
 
@@ -117,7 +96,7 @@ TEST_F(CombinedEnergy, EveryRungHasItAndTheLimitIsTriedAndComesBack) {
   EXPECT_TRUE(lab::find_metric(power, "efficiency_over_present_limit"));
   EXPECT_NE(power_of(record).outcome, Outcome::skipped);
   EXPECT_THAT(record.meaning, HasSubstr(" J in the baseline"));
-  EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000");
+  EXPECT_EQ(powercap_.read("constraint_0_power_limit_uw"), "100000000");
   EXPECT_EQ(memory_.live().count, 0);
   expect_recomputable(record);
 

@@ -8,6 +8,7 @@
 
 #include "check/result.h"
 #include "cpu/fast/cpu_device.h"
+#include "experiments/fake_powercap.h"
 #include "experiments/list.h"
 #include "experiments/named_gpu.h"
 #include "lab/conclude.h"
@@ -26,14 +27,8 @@ PowerParts parts;  // what the entry under test is made of: an entry's maker is 
 class Power : public testing::Test {
  protected:
   Power() {
-    std::string path = (fs::temp_directory_path() / "redline_power.XXXXXX").string();
-    RL_CHECK(::mkdtemp(path.data()) != nullptr);
-    root_ = path;
-    fs::create_directories(zone());
-    write("name", "package-0");
-    write("energy_uj", "990000000");
-    write("max_energy_range_uj", "1000000000");  // wraps several times in a test
-    parts = {.powercap = root_,
+    powercap_.add_counter("990000000", "1000000000");  // wraps several times in a test
+    parts = {.powercap = powercap_.root(),
              .now = [this] { return now_; },
              .sleep = [this](Seconds time) { pass(time.count, 20); },
              .load = [this](lab::Context&, const std::string& phase) -> Result<PowerLoad> {
@@ -41,31 +36,17 @@ class Power : public testing::Test {
                                 .tokens = 100};
              }};
   }
-  ~Power() override {
-    parts = {};
-    fs::remove_all(root_);
-  }
-  fs::path zone() const { return root_ / "intel-rapl:0"; }
-  void write(const char* file, const std::string& text) { std::ofstream(zone() / file) << text << "\n"; }
-  std::string read(const char* file) {
-    std::string line;
-    std::ifstream in(zone() / file);
-    std::getline(in, line);
-    return line;
-  }
-  void with_limit() {
-    write("constraint_0_power_limit_uw", "100000000");
-    write("constraint_0_time_window_us", "1000000");
-  }
+  ~Power() override { parts = {}; }
+  void with_limit() { powercap_.add_limit("1000000"); }
   void pass(double seconds, double watts) {
     now_ += Seconds{seconds};
     energy_ = std::fmod(energy_ + seconds * watts, 1000.0);
-    write("energy_uj", std::to_string(std::llround(energy_ * 1e6)));
+    powercap_.write("energy_uj", std::to_string(std::llround(energy_ * 1e6)));
   }
   // 100 tokens. Decode waits for memory: its speed does not change with the limit. Prefill's goes with its root.
   Status work(const std::string& phase) {
     if (++runs_ == fail_at_) return Error{.kind = ErrorKind::device, .what = "the load failed"};
-    const std::string limit = read("constraint_0_power_limit_uw");
+    const std::string limit = powercap_.read("constraint_0_power_limit_uw");
     const double watts = limit.empty() ? 100 : std::stod(limit) * 1e-6;
     pass(phase == "decode" ? 0.1 : 0.1 * std::sqrt(100 / watts), watts);
     return ok();
@@ -82,7 +63,7 @@ class Power : public testing::Test {
   }
   static double value(const record::Row& row, const char* metric) { return lab::find_metric(row, metric)->value; }
 
-  fs::path root_;
+  FakePowercap powercap_;
   Seconds now_;
   double energy_ = 990;  // J
   int runs_ = 0, fail_at_ = -1;
@@ -116,7 +97,7 @@ TEST_F(Power, EnergyPerTokenFollowsTheLimitAndTheOriginalComesBack) {
   EXPECT_EQ(record.hypotheses[0].outcome, Outcome::exceeds);
   EXPECT_THAT(record.meaning, HasSubstr("decode at 60% of the limit"));
   EXPECT_THAT(record.notes, Contains(HasSubstr("idle before the first load: 20.0 W")));
-  EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000");
+  EXPECT_EQ(powercap_.read("constraint_0_power_limit_uw"), "100000000");
 }
 
 TEST_F(Power, WithoutALimitOnlyThePresentOneIsMeasuredAndTheVerdictIsOpen) {
@@ -136,31 +117,31 @@ TEST_F(Power, AnErrorInALoadMakesItsRowInvalidAndTheLimitComesBack) {
   ASSERT_EQ(record.rows.size(), 2u);
   EXPECT_TRUE(record.rows[0].validity.valid != record.rows[1].validity.valid);
   EXPECT_EQ(record.outcome, Outcome::inconclusive);
-  EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000");
+  EXPECT_EQ(powercap_.read("constraint_0_power_limit_uw"), "100000000");
 }
 
 TEST_F(Power, AFailureAtTheStartRestoresToo) {
   with_limit();
   parts.now = [this]() {
-    fs::remove(zone() / "energy_uj");
+    fs::remove(powercap_.zone() / "energy_uj");
     return now_;
   };
   ASSERT_VALUE(const record::Experiment record, run());
   EXPECT_EQ(record.state, record::State::failed);
-  EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000");
+  EXPECT_EQ(powercap_.read("constraint_0_power_limit_uw"), "100000000");
 }
 
 TEST_F(Power, ALimitThatSomebodyElseChangesMakesTheExperimentFail) {
   with_limit();
   const auto load = parts.load;
   parts.load = [this, load](lab::Context& context, const std::string& phase) {
-    write("constraint_0_power_limit_uw", "77000000");
+    powercap_.write("constraint_0_power_limit_uw", "77000000");
     return load(context, phase);
   };
   ASSERT_VALUE(const record::Experiment record, run({{"limit", {"100"}}, {"phase", {"decode"}}}));
   EXPECT_EQ(record.state, record::State::failed);
   EXPECT_THAT(record.reasons, Contains(HasSubstr("somebody else changed")));
-  EXPECT_EQ(read("constraint_0_power_limit_uw"), "77000000");
+  EXPECT_EQ(powercap_.read("constraint_0_power_limit_uw"), "77000000");
 }
 
 TEST_F(Power, ACounterThatStandsStillIsNoResult) {
@@ -179,12 +160,11 @@ TEST_F(Power, ACounterThatStandsStillIsNoResult) {
 TEST_F(Power, TheEnginesLoadsAreMeasured) {
   std::jthread counter([&](std::stop_token stop) {
     for (std::int64_t energy = 1'000'000; !stop.stop_requested(); energy += 1000) {
-      std::ofstream(zone() / "next") << energy % 1'000'000'000 << "\n";
-      fs::rename(zone() / "next", zone() / "energy_uj");  // so that no reader sees half of it
+      powercap_.write("energy_uj", std::to_string(energy % 1'000'000'000));
       sleep_for({0.0002});
     }
   });
-  parts = {.powercap = root_, .sleep = [](Seconds) { sleep_for({0.01}); }};
+  parts = {.powercap = powercap_.root(), .sleep = [](Seconds) { sleep_for({0.01}); }};
   auto demo = model::find_model("demo");
   ASSERT_TRUE(demo.has_value());
   model_ = std::move(*demo);
@@ -211,11 +191,11 @@ TEST_F(Power, TheProcessorsCountersAreNotTakenForALoadOnAGpu) {
   EXPECT_THAT(record.remedy, testing::AllOf(HasSubstr("nvidia-smi"), HasSubstr("--device cpu")));
   EXPECT_EQ(record.hypotheses[0].outcome, Outcome::skipped);
   EXPECT_EQ(runs_, 0);
-  EXPECT_EQ(read("constraint_0_power_limit_uw"), "100000000") << "nor is the processor's limit touched";
+  EXPECT_EQ(powercap_.read("constraint_0_power_limit_uw"), "100000000") << "nor is the processor's limit touched";
 }
 
 TEST_F(Power, WithoutCountersItIsSkippedWithReasonAndRemedy) {
-  parts.powercap = root_ / "none";
+  parts.powercap = powercap_.root() / "none";
   ASSERT_VALUE(const record::Experiment record, run());
   EXPECT_EQ(record.state, record::State::skipped);
   EXPECT_THAT(record.reasons, Contains(HasSubstr("no energy counter")));
