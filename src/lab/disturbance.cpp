@@ -5,6 +5,7 @@ namespace {
 
 // Half of what measure/ takes of the shortest task: 10 samples of 100 us.
 constexpr Seconds kShortest{0.5e-3};
+constexpr const char* kForeignLoad = "lab.foreign_load";
 
 bool is_speed(const record::Metric& metric) {
   return metric.unit == "s" || metric.unit.ends_with("/s") || metric.unit == "J" || metric.unit == "tok/J" ||
@@ -53,10 +54,9 @@ std::optional<double> ForeignLoad::since_last() {
 }
 
 bool only_foreign_load(const record::Row& row) {
-  const std::vector<std::string>& reasons = row.validity.reasons;
-  return !row.validity.valid && !reasons.empty() &&
-         std::all_of(reasons.begin(), reasons.end(),
-                     [](const std::string& reason) { return reason.ends_with("(lab.foreign_load)"); });
+  const record::Validity& validity = row.validity;
+  return !validity.valid && !validity.rules.empty() && validity.rules.size() == validity.reasons.size() &&
+         std::ranges::count(validity.rules, kForeignLoad) == std::ssize(validity.rules);
 }
 
 void judge_point(const Info& info, const Context& context, const Added& from, std::optional<double> foreign,
@@ -66,15 +66,13 @@ void judge_point(const Info& info, const Context& context, const Added& from, st
   bool dropped = loaded;
   for (std::size_t i = from.rows; i < record.rows.size(); ++i) {
     record::Row& row = record.rows[i];
-    const auto invalid = [&](std::string reason) {
-      row.validity.valid = false;
-      row.validity.reasons.push_back(std::move(reason));
-    };
     if (!is_speed(row)) continue;
     if (loaded && info.speed_rows)
-      invalid(fmt::format(
-          "foreign load: other processes took {} of the processors' time, {} is the most (lab.foreign_load)",
-          percent(*foreign), percent(limit)));
+      record::invalidate(
+          row.validity,
+          fmt::format("foreign load: other processes took {} of the processors' time, {} is the most ({})",
+                      percent(*foreign), percent(limit), kForeignLoad),
+          kForeignLoad);
     else if (foreign && *foreign > kForeignWarning)
       row.validity.warnings.push_back(
           fmt::format("foreign load: other processes took {} of the processors' time", percent(*foreign)));
@@ -83,7 +81,7 @@ void judge_point(const Info& info, const Context& context, const Added& from, st
       std::string reason = fmt::format("short run: {} were measured in all, {} are the least (lab.short_run)",
                                        format_seconds(*time), format_seconds(least));
       if (info.speed_rows)
-        invalid(std::move(reason));
+        record::invalidate(row.validity, std::move(reason), "lab.short_run");
       else
         row.validity.warnings.push_back(std::move(reason));
       dropped = true;

@@ -1,6 +1,7 @@
 #pragma once
 // The one list of a record's fields and their JSON keys, in the order written. The writer and the reader both walk it,
-// so that neither can forget a field. Io is called as io(key, member).
+// so that neither can forget a field. Io is called as io(key, member), or as io.rare(key, member) for one that is left
+// out where it is empty or zero, so that records from before it had a name are read, and written, as they were.
 
 #include "record/record.h"
 
@@ -36,6 +37,7 @@ void fields(Io& io, Validity& v) {
   io("valid", v.valid);
   io("reasons", v.reasons);
   io("warnings", v.warnings);
+  io.rare("rules", v.rules);
 }
 
 template <class Io>
@@ -81,6 +83,7 @@ void fields(Io& io, Chart& v) {
   io("log_x", v.log_x);
   io("log_y", v.log_y);
   io("bars", v.bars);
+  io.rare("bar_base", v.bar_base);
 }
 
 template <class Io>

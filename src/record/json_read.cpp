@@ -98,6 +98,11 @@ struct Reader {
     }
     if (Status status = read(element, here, member); !status) error = std::move(status).error();
   }
+  template <class T>
+  void rare(const char* key, T& member) {
+    Element element;
+    if (object.at_key(key).get(element) == simdjson::SUCCESS) (*this)(key, member);
+  }
 
   Status finish() {
     if (error) return *std::move(error);

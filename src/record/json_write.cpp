@@ -31,6 +31,10 @@ struct Writer {
   void operator()(const char* key, const T& member) {
     object[key] = value_of(member);
   }
+  template <class T>
+  void rare(const char* key, const T& member) {
+    if (member != T{}) (*this)(key, member);
+  }
 };
 
 Json value_of(const std::string& value) { return value; }

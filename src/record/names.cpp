@@ -92,4 +92,13 @@ const char* name_of(State state) {
   return "";
 }
 
+void invalidate(Validity& validity, std::string reason, std::string rule) {
+  validity.valid = false;
+  if (!rule.empty()) {
+    validity.rules.resize(validity.reasons.size());
+    validity.rules.push_back(std::move(rule));
+  }
+  validity.reasons.push_back(std::move(reason));
+}
+
 }  // namespace rl::record

@@ -47,7 +47,11 @@ struct Validity {
   bool valid = true;
   std::vector<std::string> reasons;   // why not valid
   std::vector<std::string> warnings;  // valid, but the reader should know
+  // Of the reasons, in their order, the rules that gave them ("lab.foreign_load"; "" where it has no name); shorter
+  // where the last ones have none.
+  std::vector<std::string> rules = {};
 };
+void invalidate(Validity& validity, std::string reason, std::string rule = {});
 
 // One point of an experiment's axes.
 struct Row {
@@ -96,6 +100,7 @@ struct Chart {
   std::vector<std::pair<std::string, std::string>> where;  // only rows with these axis values
   bool log_x = false, log_y = false;
   bool bars = false;
+  double bar_base = 0;  // where bars begin, in base units: 1 for ratios
 };
 
 enum class State { done, skipped, failed, invalid, not_built };

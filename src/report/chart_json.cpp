@@ -39,6 +39,7 @@ std::string chart_json(const ChartData& data, const ChartAxes& axes, const recor
                {"high", axes.y_high},
                {"ticks", axes.y_ticks},
                {"factor", axes.y.factor}};
+  if (chart.bar_base != 0) json["y"]["base"] = chart.bar_base / axes.y.factor;
   Json labels = Json::array();
   for (const std::string& label : data.labels) labels.push_back(printable(label));
   json["labels"] = labels;

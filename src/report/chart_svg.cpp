@@ -114,11 +114,12 @@ void draw_line_series(Markup& out, const Frame& frame, const Series& series, std
   }
 }
 
-void draw_bar_series(Markup& out, const Frame& frame, const ChartData& data, std::size_t index, double factor) {
+void draw_bar_series(Markup& out, const Frame& frame, const ChartData& data, std::size_t index, double factor,
+                     double bar_base) {
   const double slot = (frame.right - frame.left) / static_cast<double>(std::max<std::size_t>(1, data.labels.size()));
   const double width = std::min(48.0, slot * 0.8 / static_cast<double>(data.series.size()));
   const double shift = (static_cast<double>(index) - 0.5 * static_cast<double>(data.series.size() - 1)) * width;
-  const double base = frame.log_y ? frame.bottom : frame.y(0);
+  const double base = frame.log_y ? frame.bottom : frame.y(bar_base / factor);
   for (const Point& p : data.series[index].points) {
     const double x = frame.left + slot * (p.x + 0.5) + shift, y = frame.y(p.y / factor);
     out.empty("rect", {{"class", series_class(p.valid ? "bar" : "bar broken", index)},
@@ -166,8 +167,11 @@ ChartAxes chart_axes(const ChartData& data, const record::Chart& chart) {
     axes.y_ticks = log_ticks(axes.y_low, axes.y_high);
     if (axes.y_ticks.size() < 2) axes.y_ticks = nice_ticks(axes.y_low, axes.y_high, 5);
   } else {
-    axes.y_low = std::min(0.0, low * 1.06), axes.y_high = std::max(0.0, high * 1.06);
-    if (axes.y_low == axes.y_high) axes.y_high = 1;
+    // From where bars begin, or zero, with some room at the far end of what is drawn.
+    const double base = chart.bar_base / axes.y.factor;
+    axes.y_low = low < base ? base - 1.06 * (base - low) : base;
+    axes.y_high = high > base ? base + 1.06 * (high - base) : base;
+    if (axes.y_low == axes.y_high) axes.y_high += 1;
     axes.y_ticks = nice_ticks(axes.y_low, axes.y_high, 5);
   }
   if (data.categories) return axes;
@@ -235,7 +239,7 @@ void draw_svg(Markup& out, const ChartData& data, const ChartAxes& axes, const r
   const auto x_of = [&](const Point& p) { return data.categories ? frame.left + slot * (p.x + 0.5) : frame.x(p.x); };
   for (std::size_t i = 0; i < data.series.size(); ++i) {
     if (chart.bars)
-      draw_bar_series(out, frame, data, i, axes.y.factor);
+      draw_bar_series(out, frame, data, i, axes.y.factor, chart.bar_base);
     else
       draw_line_series(out, frame, data.series[i], i, axes.y.factor, x_of);
   }

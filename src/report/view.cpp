@@ -203,7 +203,8 @@ std::vector<Ceiling> ceilings_of(const Run& run) {
     if (experiment.id != "baseline") continue;
     for (const Row& row : experiment.rows)
       for (const Metric& metric : row.metrics)
-        if (metric.name.starts_with("read_bandwidth") || metric.name.starts_with("matrix_rate"))
+        if (metric.name.starts_with("read_bandwidth") || metric.name.starts_with("matrix_rate") ||
+            metric.name == "launch_rate")
           out.push_back({words(metric.name), &metric, row.validity.valid});
   }
   return out;

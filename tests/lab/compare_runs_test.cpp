@@ -190,14 +190,15 @@ TEST(CompareRuns, ARowThatIsNoLongerValidMakesTheComparisonInvalid) {
 }
 
 TEST(CompareRuns, WhatForeignLoadHidIsInconclusiveInEitherRun) {
-  const std::string reason = "foreign load: other processes took 60% of the processors' time (lab.foreign_load)";
+  const std::string reason = "other processes took 60% of the processors' time";
   for (const bool baseline_loaded : {true, false})
     for (const bool candidate_loaded : {true, false}) {
       record::Run a = a_run("a", 1), b = a_run("b", 5);
       for (record::Run* run : {&a, &b})
         if (run == &a ? baseline_loaded : candidate_loaded)
           for (record::Experiment& experiment : run->experiments)
-            for (record::Row& row : experiment.rows) row.validity = {.valid = false, .reasons = {reason}};
+            for (record::Row& row : experiment.rows)
+              row.validity = {.valid = false, .reasons = {reason}, .rules = {"lab.foreign_load"}};
       const auto comparison = compared(a, b);
       if (!baseline_loaded && !candidate_loaded) {
         EXPECT_EQ(judgement_of(comparison), Judgement::fine);

@@ -103,7 +103,7 @@ class RandomRun {
   Interval interval() { return {number(), number()}; }
   std::optional<Interval> maybe_interval() { return coin() ? std::optional(interval()) : std::nullopt; }
   std::optional<double> maybe_number() { return coin() ? std::optional(number()) : std::nullopt; }
-  Validity validity() { return {.valid = coin(), .reasons = texts(), .warnings = texts()}; }
+  Validity validity() { return {.valid = coin(), .reasons = texts(), .warnings = texts(), .rules = texts()}; }
 
   Metric metric() {
     return {.name = text(),
@@ -157,7 +157,8 @@ class RandomRun {
             .where = pairs(),
             .log_x = coin(),
             .log_y = coin(),
-            .bars = coin()};
+            .bars = coin(),
+            .bar_base = static_cast<double>(below(3))};
   }
   Environment environment() {
     return {.os = text(),

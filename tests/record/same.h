@@ -42,8 +42,8 @@ inline auto members(const Metric& v) {
 inline bool same(const Metric& a, const Metric& b) { return same(members(a), members(b)); }
 
 inline auto members(const Validity& v) {
-  const auto& [m0, m1, m2] = v;
-  return std::tuple(m0, m1, m2);
+  const auto& [m0, m1, m2, m3] = v;
+  return std::tuple(m0, m1, m2, m3);
 }
 inline bool same(const Validity& a, const Validity& b) { return same(members(a), members(b)); }
 
@@ -66,8 +66,8 @@ inline auto members(const Hypothesis& v) {
 inline bool same(const Hypothesis& a, const Hypothesis& b) { return same(members(a), members(b)); }
 
 inline auto members(const Chart& v) {
-  const auto& [m0, m1, m2, m3, m4, m5, m6, m7] = v;
-  return std::tuple(m0, m1, m2, m3, m4, m5, m6, m7);
+  const auto& [m0, m1, m2, m3, m4, m5, m6, m7, m8] = v;
+  return std::tuple(m0, m1, m2, m3, m4, m5, m6, m7, m8);
 }
 inline bool same(const Chart& a, const Chart& b) { return same(members(a), members(b)); }
 

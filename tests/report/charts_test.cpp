@@ -92,6 +92,33 @@ TEST(ChartAxes, HaveUnitsAndHoldEveryPoint) {
   EXPECT_EQ(chart_axes(chart_data(e, e.charts[3]), e.charts[3]).y_low, 0);  // linear axes begin at zero
 }
 
+TEST(ChartAxes, BarsOfRatiosBeginAtOne) {
+  record::Experiment e;
+  for (const auto& [rung, ratio] : {std::pair{"flash", 0.9}, {"graphs", 1.2}})
+    e.rows.push_back({.axes = {{"rung", rung}}, .metrics = {counted("m", "1", ratio)}});
+  const record::Chart chart{.x = "rung", .y = "m", .bars = true, .bar_base = 1};
+  const ChartData data = chart_data(e, chart);
+  const ChartAxes axes = chart_axes(data, chart);
+  EXPECT_GT(axes.y_low, 0.8);
+  EXPECT_LT(axes.y_low, 0.9);
+  EXPECT_GT(axes.y_high, 1.2);
+  EXPECT_LT(axes.y_high, 1.3);
+  Markup out;
+  draw_svg(out, data, axes, chart);
+  const std::string svg = out.take();
+  // Both bars meet at one: where the first begins the second ends.
+  double top[2] = {}, height[2] = {};
+  std::size_t at = 0;
+  for (int bar = 0; bar < 2; ++bar) {
+    at = svg.find("<rect class=\"bar", at + 1);
+    ASSERT_NE(at, std::string::npos);
+    top[bar] = std::stod(svg.substr(svg.find(" y=\"", at) + 4));
+    height[bar] = std::stod(svg.substr(svg.find(" height=\"", at) + 9));
+  }
+  EXPECT_NEAR(top[0], top[1] + height[1], 0.2);
+  EXPECT_EQ(nlohmann::json::parse(chart_json(data, axes, chart))["y"]["base"].get<double>(), 1);
+}
+
 TEST(ChartAxes, TakeOnePointAndEqualPoints) {
   record::Experiment e;
   for (const char* seq : {"7", "9"}) e.rows.push_back({.axes = {{"seq", seq}}, .metrics = {counted("m", "1", 0)}});

@@ -101,6 +101,22 @@ Result<std::unique_ptr<ProbeRun>> prepare_upload(Device& device) {
   return std::unique_ptr<ProbeRun>(std::make_unique<UploadRun>(std::move(stream), std::move(from), std::move(to)));
 }
 
+class LaunchRun final : public CudaProbeRun {
+ public:
+  using CudaProbeRun::CudaProbeRun;
+  double amount() const override { return kLaunches; }
+  Status enqueue(cudaStream_t stream) override {
+    for (int i = 0; i < kLaunches; ++i) RL_TRY(check(empty(stream), "empty"));
+    return ok();
+  }
+  static constexpr int kLaunches = 1000;
+};
+
+Result<std::unique_ptr<ProbeRun>> prepare_launches(Device& device) {
+  RL_ASSIGN(auto stream, device.make_stream());
+  return std::unique_ptr<ProbeRun>(std::make_unique<LaunchRun>(std::move(stream)));
+}
+
 class ProductRun final : public CudaProbeRun {
  public:
   ProductRun(std::unique_ptr<Stream> stream, Gemm gemm, std::vector<Buffer> buffers, void* workspace)
@@ -157,6 +173,10 @@ constexpr Probe kProbes[] = {
      .unit = "B/s",
      .method = "one copy of 256 MiB of random bytes from pinned host memory to the card",
      .prepare = prepare_upload},
+    {.name = "launch_rate",
+     .unit = "launch/s",
+     .method = "1,000 empty kernels launched one after the other, until the last has ended",
+     .prepare = prepare_launches},
     {.name = "matrix_rate_bf16",
      .unit = "FLOP/s",
      .method = "one product of 8192 x 8192 x 8192 random numbers by cuBLASLt; a multiply-add counts as two operations",

@@ -132,7 +132,7 @@
         x: data.categories ? data.labels[p.x] : p.x, y: shown(p.y), low: shown(p.low), high: shown(p.high),
         valid: p.valid, text: p.text, sampling: p.sampling, label: p.label,
       }));
-      if (data.bars) return {type: 'bar', label: series.name, data: points, maxBarThickness: 44};
+      if (data.bars) return {type: 'bar', label: series.name, data: points, maxBarThickness: 44, base: data.y.base};
       return {
         type: 'line', label: series.name, data: points, borderWidth: 2, tension: 0,
         pointStyle: (context) => !context.raw || context.raw.valid ? marks[i % marks.length] : 'crossRot',
