@@ -15,6 +15,7 @@
 #include "lab/runner.h"
 #include "record/integrity.h"
 #include "record/json.h"
+#include "report/quantity.h"
 #include "report/report.h"
 #include "telemetry/host.h"
 
@@ -26,9 +27,9 @@ namespace fs = std::filesystem;
 // "attention   12 s of about 25 s   seq 1024, causal no (6 of 8)": one line, rewritten on a terminal.
 class ProgressLine {
  public:
-  explicit ProgressLine(const lab::Info& info, bool full)
+  ProgressLine(const lab::Info& info, const lab::Context& context)
       : name_(info.id),
-        expected_(full ? info.expected_full : info.expected_quick),
+        expected_(lab::expected_time(info, context)),
         start_(monotonic_now()),
         tty_(::isatty(STDERR_FILENO) == 1) {
     show("");
@@ -75,17 +76,32 @@ lab::AxisOverrides axes_of(const lab::Info& info, const lab::AxisOverrides& give
   return axes;
 }
 
+// What the expected times were measured with.
+const char* timed_on(const lab::Context& context) {
+  return context.on_gpu() && context.full() ? "as measured with an 8B shape on an H200; a smaller model takes less"
+                                            : "as measured with the demo model on 2 cores; a larger model takes longer";
+}
+
 Status print_list(const std::vector<const lab::Entry*>& entries, lab::Context& context, const RunOptions& options,
                   std::FILE* out) {
+  Seconds all;
   for (const lab::Entry* entry : entries) {
     fmt::print(out, "{:<14} {:<17} {}\n", entry->info.id, entry->make ? "plan " + entry->info.plan : "not built yet",
                entry->info.question);
     if (!options.dry_run || !entry->make) continue;
     context.axes = axes_of(entry->info, options.axes);
     const auto experiment = entry->make();
+    if (const Status can = experiment->available(context); !can) {
+      fmt::print(out, "{:<14}   would be skipped: {}\n", "", can.error().what);
+      continue;
+    }
     RL_ASSIGN(const std::vector<lab::Point> points, lab::points_of(*experiment, context));
+    fmt::print(out, "{:<14}   {} points, about {}\n", "", points.size(),
+               report::format_duration(lab::expected_time(entry->info, context).count));
     for (const lab::Point& point : points) fmt::print(out, "{:<14}   {}\n", "", point.label());
+    all += lab::expected_time(entry->info, context);
   }
+  if (options.dry_run) fmt::print(out, "in all about {}: {}\n", report::format_duration(all.count), timed_on(context));
   return ok();
 }
 
@@ -157,13 +173,17 @@ record::Run new_run(const RunOptions& options, const model::ModelSource& source,
 Status measure_all(const std::vector<const lab::Entry*>& entries, const RunOptions& options, lab::Context& context,
                    RunSession& session, record::Run& run) {
   const double before = run.elapsed_seconds;
+  Seconds expected;
+  for (const lab::Entry* entry : entries)
+    if (entry->make && entry->make()->available(context)) expected += lab::expected_time(entry->info, context);
+  fmt::print(stderr, "about {} ({})\n", report::format_duration(expected.count), timed_on(context));
   const Seconds start = monotonic_now();
   for (const lab::Entry* entry : entries) {
     const auto has = [&](const record::Experiment& done) { return done.id == entry->info.id; };
     if (std::any_of(run.experiments.begin(), run.experiments.end(), has)) continue;
     context.axes = axes_of(entry->info, options.axes);
     std::optional<ProgressLine> line;
-    if (entry->make) line.emplace(entry->info, context.full());
+    if (entry->make) line.emplace(entry->info, context);
     context.progress = [&](const std::string& what, int done, int all) {
       if (line) line->show(fmt::format("{} ({} of {})", what, done + 1, all));
     };
@@ -254,6 +274,11 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out,
                        .seed = options.seed,
                        .limits = limits_of(options),
                        .cpu_time = telemetry::read_cpu_time};
+  std::optional<model::ModelSource> trained;  // for quality, which drawn weights have none of
+  if (source.synthetic) {
+    RL_ASSIGN(trained, open_model("demo"));
+    context.trained = &*trained;
+  }
   if (options.list || options.dry_run) {
     RL_TRY(print_list(entries, context, options, out));
     return kExitOk;

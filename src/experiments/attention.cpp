@@ -28,9 +28,10 @@ const lab::Info& attention_info() {
       .axes = {{"seq",
                 "tokens of the sequence",
                 {"256", "512", "1024", "2048"},
-                {"128", "256", "512", "1024", "2048", "4096", "8192"}},
+                {"128", "256", "512", "1024", "2048", "4096", "8192"},
+                {"512", "1024", "2048", "4096", "8192", "16384", "32768", "65536", "131072"}},
                {"batch", "sequences", {"1"}, {"1", "4"}},
-               {"heads", "query heads, as many KV heads", {"4"}, {"8", "16"}},
+               {"heads", "query heads, as many KV heads", {"4"}, {"8", "16"}, {"16", "32"}},
                {"head_dim", "elements of a head", {"64"}, {"64", "128"}},
                {"causal", "each token sees only those before it", {"no", "yes"}, {"no", "yes"}}},
       .hypotheses = {{.id = "attention.speed",
@@ -59,7 +60,9 @@ const lab::Info& attention_info() {
                       .where = "over seq",
                       .expected = {0, kInfinity}}},
       .expected_quick = {25},
-      .expected_full = {470}};
+      .expected_full = {470},
+      .expected_gpu = {80},
+      .runs_model = false};
   return info;
 }
 
@@ -71,10 +74,11 @@ class AttentionExperiment final : public lab::Experiment {
  public:
   const lab::Info& info() const override { return attention_info(); }
 
-  // The standard axes vary one thing at a time around 1 x 8 heads; batch and heads only at one length.
-  bool wanted(const lab::Point& point, lab::Mode mode) const override {
-    if (mode == lab::Mode::quick) return true;
-    const bool centre = point.number("batch") == 1 && point.number("heads") == 8;
+  // The standard axes vary one thing at a time around one sequence of the fewest heads; batch and heads only at one
+  // length.
+  bool wanted(const lab::Point& point, const lab::Context& context) const override {
+    if (!context.full()) return true;
+    const bool centre = point.number("batch") == 1 && point.number("heads") == (context.on_gpu() ? 16 : 8);
     return centre || (point.number("seq") == 1024 && point.number("head_dim") == 128);
   }
 
@@ -84,16 +88,27 @@ class AttentionExperiment final : public lab::Experiment {
                                .head_dim = point.number("head_dim"),
                                .seq = point.number("seq"),
                                .causal = point.text("causal") == "yes"};
-    RL_ASSIGN(const AttentionCase inputs, AttentionCase::make(context, shape));
-    RL_ASSIGN(AttentionRun standard, AttentionRun::make(context, inputs, ".standard"));
+    auto made = AttentionCase::make(context, shape);
+    if (!made && made.error().kind == ErrorKind::out_of_memory) {
+      for (const char* variant : {"standard", "flash"})
+        add_unfit(record, point, variant, "Q, K, V and O do not fit: " + made.error().what);
+      return ok();
+    }
+    RL_ASSIGN(const AttentionCase inputs, std::move(made));
     RL_ASSIGN(AttentionRun flash, AttentionRun::make(context, inputs, ".flash"));
-    RL_TRY(standard.check(context));
     RL_TRY(flash.check(context));
-
-    RL_ASSIGN(const measure::PairResult pair,
-              measure::run_pair(context.plan(), {.name = "standard", .run = [&] { return standard.run(); }},
-                                {.name = "flash", .run = [&] { return flash.run(); }}));
-    add_row(context, record, point, "standard", standard, inputs, pair.a);
+    const measure::Task flash_task{.name = "flash", .run = [&] { return flash.run(); }};
+    RL_ASSIGN(std::optional<AttentionRun> standard, make_standard(context, inputs, shape, point, record));
+    if (!standard) {
+      RL_ASSIGN(const record::Metric time, measure::run(context.plan(), flash_task));
+      add_row(context, record, point, "flash", flash, inputs, time);
+      return ok();
+    }
+    RL_TRY(standard->check(context));
+    RL_ASSIGN(
+        const measure::PairResult pair,
+        measure::run_pair(context.plan(), {.name = "standard", .run = [&] { return standard->run(); }}, flash_task));
+    add_row(context, record, point, "standard", *standard, inputs, pair.a);
     add_row(context, record, point, "flash", flash, inputs, pair.b);
 
     record::Comparison comparison = pair.comparison;
@@ -165,6 +180,37 @@ class AttentionExperiment final : public lab::Experiment {
       points.push_back(std::move(point));
     }
     return points;
+  }
+
+  // Standard attention with its score matrix; nothing where that does not fit the memory, which is a result: a row
+  // says so, and longer sequences are not tried.
+  Result<std::optional<AttentionRun>> make_standard(lab::Context& context, const AttentionCase& inputs,
+                                                    const AttentionShape& shape, const lab::Point& point,
+                                                    record::Experiment& record) {
+    const double scores = static_cast<double>(shape.batch * shape.heads) * std::pow(static_cast<double>(shape.seq), 2);
+    if (scores > too_many_scores_) return std::optional<AttentionRun>();
+    auto made = AttentionRun::make(context, inputs, ".standard");
+    if (made) return std::optional<AttentionRun>(std::move(*made));
+    if (made.error().rule != "attention.memory") return std::move(made).error();
+    too_many_scores_ = std::min(scores, too_many_scores_);
+    add_unfit(record, point, "standard", made.error().what);
+    return std::optional<AttentionRun>();
+  }
+
+  static void add_unfit(record::Experiment& record, const lab::Point& point, const char* variant, std::string why) {
+    record::Row row{.axes = point.values(), .note = std::move(why)};
+    row.axes.insert(row.axes.begin(), {"variant", variant});
+    record.rows.push_back(std::move(row));
+  }
+
+  // " Its scores did not fit the memory from 65536 tokens on."
+  static std::string unfit_sentence(const record::Experiment& record) {
+    std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
+    for (const record::Row& row : record.rows)
+      if (row.validity.valid && *lab::find_axis(row, "variant") == "standard" && !lab::find_metric(row, "time"))
+        shortest = std::min(shortest, lab::Point(row.axes).number("seq"));
+    if (shortest == std::numeric_limits<std::int64_t>::max()) return "";
+    return fmt::format(" Standard attention's scores did not fit the memory from {} tokens on.", shortest);
   }
 
   static Estimate exactly(double value) { return {value, {value, value}}; }
@@ -244,9 +290,9 @@ class AttentionExperiment final : public lab::Experiment {
         fmt::format("{}x, {}x less mem", format_significant(speed->value, 2), format_significant(memory->value, 2));
     record.meaning = fmt::format(
         "At 2,048 tokens and more flash attention takes {} of standard attention's time (95% interval {} to {}) and {} "
-        "of its memory.",
+        "of its memory.{}",
         percent(1 / speed->value), percent(1 / speed->interval.high), percent(1 / speed->interval.low),
-        percent(1 / memory->value));
+        percent(1 / memory->value), unfit_sentence(record));
     const bool faster = speed->interval.low > 1, less = memory->value > 1;
     record.advice =
         faster && less
@@ -291,6 +337,7 @@ class AttentionExperiment final : public lab::Experiment {
   }
 
   std::vector<Measured> points_;
+  double too_many_scores_ = kInfinity;  // of heads x queries x keys: so many did not fit
 };
 
 }  // namespace

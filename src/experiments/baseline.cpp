@@ -27,7 +27,8 @@ const lab::Info& baseline_info() {
                 {"128", "512", "1024", "2048"}}},
       .hypotheses = {},
       .expected_quick = {20},
-      .expected_full = {90}};
+      .expected_full = {90},
+      .expected_gpu = {25}};
   return info;
 }
 
@@ -36,26 +37,17 @@ class BaselineExperiment final : public lab::Experiment {
   const lab::Info& info() const override { return baseline_info(); }
 
   // The ceilings have no length.
-  bool wanted(const lab::Point& point, lab::Mode) const override {
+  bool wanted(const lab::Point& point, const lab::Context&) const override {
     return point.text("load") != "ceilings" || point.number("tokens") == 128;
   }
 
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     if (point.text("load") == "ceilings") return measure_ceilings(context, record);
-    const std::int64_t tokens = point.number("tokens"), longest = context.model.config.max_positions;
+    const std::int64_t tokens = point.number("tokens");
     const bool prefill = point.text("load") == "prefill";
-    if (const std::int64_t room = room_for(prefill, tokens); room > longest) {
-      if (context.axes.contains("tokens"))
-        return Error{
-            .kind = ErrorKind::usage,
-            .what = fmt::format("{} at {} tokens does not fit the model's context", point.text("load"), tokens),
-            .field = "--tokens",
-            .expected = fmt::format("room for at most {} tokens", longest),
-            .found = fmt::format("{}", room)};
-      record.notes.push_back(fmt::format("Left out: {} at {} tokens, which needs a context of {}; the model has {}.",
-                                         point.text("load"), tokens, room, longest));
-      return ok();
-    }
+    RL_ASSIGN(const bool fits, context.has_room("tokens", fmt::format("{} at {} tokens", point.text("load"), tokens),
+                                                room_for(prefill, tokens), record));
+    if (!fits) return ok();
     if (!engine_) {
       RL_TRY(start_engine(context));
       add_loading(context, record);
@@ -146,8 +138,7 @@ class BaselineExperiment final : public lab::Experiment {
       if (const auto metric = context.ceiling(probe.name)) {
         row.metrics.push_back(*metric);
       } else {
-        row.validity.valid = false;
-        row.validity.reasons.push_back(metric.error().what);
+        record::invalidate(row.validity, metric.error().what, metric.error().rule);
       }
       record.rows.push_back(std::move(row));
     }
@@ -171,10 +162,7 @@ class BaselineExperiment final : public lab::Experiment {
     std::int64_t longest = 2;  // context of the points that fit
     for (const lab::Axis& axis : info().axes)
       if (axis.name == "tokens") {
-        const auto given = context.axes.find("tokens");
-        for (const std::string& value : given != context.axes.end() ? given->second
-                                        : context.full()            ? axis.full
-                                                                    : axis.quick)
+        for (const std::string& value : lab::values_of(axis, context.axis_set(), context.axes))
           for (const bool prefill : {true, false})
             if (const std::int64_t room = room_for(prefill, std::stoll(value));
                 room <= context.model.config.max_positions)
@@ -187,7 +175,7 @@ class BaselineExperiment final : public lab::Experiment {
                                   .prefix_reuse = false};
     for (const auto& variant : context.backend.catalog.attention)
       if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;
-    RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory, options));
+    RL_ASSIGN(engine_, context.engine(options));
     return ok();
   }
 

@@ -16,7 +16,9 @@ using lab::Estimate;
 
 constexpr loadgen::Lengths kQuickLengths{.prompt_low = 16, .prompt_high = 128, .output_low = 8, .output_high = 64};
 constexpr loadgen::Lengths kFullLengths{.prompt_low = 32, .prompt_high = 512, .output_low = 16, .output_high = 256};
+constexpr loadgen::Lengths kGpuLengths{.prompt_low = 32, .prompt_high = 512, .output_low = 8, .output_high = 64};
 constexpr std::int64_t kPercentileRequests = 740;  // p99 needs 662 samples after the first tenth
+constexpr std::size_t kLeastAlone = 8;             // requests that stand for all of them, at least
 constexpr std::int64_t kFitContext[] = {256, 1024, 4096};
 
 const lab::Info& batching_info() {
@@ -32,8 +34,8 @@ const lab::Info& batching_info() {
                 "continuous throughput; fit: the largest batch in a memory",
                 {"queue", "50", "80", "95", "fit"},
                 {"queue", "50", "80", "95", "fit"}},
-               {"seqs", "requests that run at once", {"16"}, {"4", "16", "64"}},
-               {"requests", "in the queue", {"48"}, {"192"}},
+               {"seqs", "requests that run at once", {"16"}, {"4", "16", "64"}, {"16", "64"}},
+               {"requests", "in the queue", {"48"}, {"192"}, {"128"}},
                {"ttft_ms", "SLO: time to the first token", {"200"}, {"200"}},
                {"tpot_ms", "SLO: time per further token", {"50"}, {"50"}}},
       .hypotheses = {{.id = "batching.throughput",
@@ -42,7 +44,8 @@ const lab::Info& batching_info() {
                       .where = "all requests there at the start; the seqs with the most throughput",
                       .expected = {3, 5}}},
       .expected_quick = {25},
-      .expected_full = {450}};
+      .expected_full = {450},
+      .expected_gpu = {85}};
   return info;
 }
 
@@ -50,9 +53,9 @@ class BatchingExperiment final : public lab::Experiment {
  public:
   const lab::Info& info() const override { return batching_info(); }
 
-  // Latency and memory at one number of sequences.
-  bool wanted(const lab::Point& point, lab::Mode) const override {
-    return point.text("load") == "queue" || point.number("seqs") == 16;
+  // Latency and memory at one number of sequences: what each device is served well with.
+  bool wanted(const lab::Point& point, const lab::Context& context) const override {
+    return point.text("load") == "queue" || point.number("seqs") == (context.axis_set() == lab::AxisSet::gpu ? 64 : 16);
   }
 
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
@@ -147,7 +150,7 @@ class BatchingExperiment final : public lab::Experiment {
   }
 
   static loadgen::Lengths lengths(const lab::Context& context) {
-    loadgen::Lengths lengths = context.full() ? kFullLengths : kQuickLengths;
+    loadgen::Lengths lengths = !context.full() ? kQuickLengths : context.on_gpu() ? kGpuLengths : kFullLengths;
     const std::int64_t most = context.model.config.max_positions;
     if (lengths.context() > most) {  // a model of a short context
       lengths.prompt_high = std::max<std::int64_t>(1, most / 2);
@@ -161,12 +164,22 @@ class BatchingExperiment final : public lab::Experiment {
   Status start_engine(lab::Context& context, std::int64_t seqs) {
     if (engine_ && engine_->options().max_seqs == seqs) return ok();
     engine_.reset();
-    RL_ASSIGN(engine_, engine::Engine::make(context.model, context.backend, context.memory,
-                                            {.max_context = lengths(context).context(),
-                                             .max_seqs = seqs,
-                                             .step_tokens = std::max<std::int64_t>(512, seqs),
-                                             .prefix_reuse = false}));
+    RL_ASSIGN(engine_, context.engine({.max_context = lengths(context).context(),
+                                       .max_seqs = seqs,
+                                       .step_tokens = std::max<std::int64_t>(512, seqs),
+                                       .prefix_reuse = false}));
     return ok();
+  }
+
+  // How many of the requests one at a time serves in a sample. All of them where that is short; else fewer: a large
+  // model alone would take most of the run. What a request takes alone does not depend on the others.
+  std::size_t requests_alone(lab::Context& context, std::size_t requests, double tokens) const {
+    const auto read = context.ceiling("read_bandwidth");
+    if (!read) return requests;
+    const double seconds = tokens * static_cast<double>(engine_->weight_bytes_per_token().count) / read->value;
+    const double share = context.time({1}, {2}, {1}).count / context.effort / seconds;
+    const auto n = static_cast<std::size_t>(share * static_cast<double>(requests));
+    return std::clamp<std::size_t>(n, std::min<std::size_t>(requests, kLeastAlone), requests);
   }
 
   static void add_axes(record::Row& row, const char* way, const lab::Point& point, std::string load) {
@@ -178,31 +191,39 @@ class BatchingExperiment final : public lab::Experiment {
     const std::int64_t seqs = point.number("seqs"), requests = point.number("requests");
     const std::vector<loadgen::Arrival> arrivals =
         loadgen::make_requests(requests, lengths(context), context.model.config.vocab, context.seed);
-    RL_ASSIGN(const std::string gate, compare_batching_tokens(*engine_, arrivals, seqs));
-    double tokens = 0;
-    for (const loadgen::Arrival& arrival : arrivals) tokens += static_cast<double>(arrival.request.max_tokens);
+    const double tokens = output_tokens(arrivals);
+    const std::vector<loadgen::Arrival> alone =
+        spread_by_length(arrivals, requests_alone(context, arrivals.size(), tokens));
+    const bool all_alone = alone.size() == arrivals.size();
+    RL_ASSIGN(std::string gate, compare_batching_tokens(*engine_, all_alone ? arrivals : alone, seqs));
+    const double scale = tokens / output_tokens(alone);
 
     std::vector<measure::Task> tasks;
     std::int64_t thrown_away[std::size(kBatchingWays)] = {};
     for (std::size_t w = 0; w < std::size(kBatchingWays); ++w)
-      tasks.push_back(
-          {.name = kBatchingWays[w].name, .run = [&, w]() -> Status {
-             loadgen::EngineTarget target(*engine_);
-             RL_ASSIGN(const loadgen::Load load,
-                       loadgen::serve_timed(target, arrivals, {.policy = kBatchingWays[w].policy, .batch = seqs}));
-             thrown_away[w] = load.thrown_away;
-             return ok();
-           }});
+      tasks.push_back({.name = kBatchingWays[w].name, .run = [&, w]() -> Status {
+                         loadgen::EngineTarget target(*engine_);
+                         RL_ASSIGN(const loadgen::Load load,
+                                   loadgen::serve_timed(target, w == kOneAtATime && !all_alone ? alone : arrivals,
+                                                        {.policy = kBatchingWays[w].policy, .batch = seqs}));
+                         thrown_away[w] = load.thrown_away;
+                         return ok();
+                       }});
     measure::Plan plan = context.plan();
     plan.warmup = 1;
     plan.min_samples = 6;
-    plan.timeout = context.time({2}, {20});
-    RL_ASSIGN(const measure::GroupResult group, measure::run_group(plan, tasks));
+    plan.timeout = context.time({2}, {20}, {6});
+    RL_ASSIGN(measure::GroupResult group, measure::run_group(plan, tasks));
+    if (!all_alone) group.times[kOneAtATime] = measure::scaled(group.times[kOneAtATime], "time", "s", scale);
 
     for (std::size_t w = 0; w < std::size(kBatchingWays); ++w) {
       record::Metric time = group.times[w];
       time.timing = record::Timing::end_to_end;
       record::Row row{.metrics = {time}, .path = engine_->path(), .note = gate};
+      if (w == kOneAtATime && !all_alone)
+        row.note +=
+            fmt::format("; timed on {} of the {} requests, spread evenly over their lengths, and scaled by tokens",
+                        alone.size(), arrivals.size());
       add_axes(row, kBatchingWays[w].name, point, "queue");
       row.metrics.push_back(measure::rate_of(time, "output_throughput", "tok/s", tokens));
       row.metrics.push_back(
@@ -217,7 +238,8 @@ class BatchingExperiment final : public lab::Experiment {
       record.rows.push_back(std::move(row));
     }
     for (record::Comparison comparison :
-         {group.comparisons[0], group.comparisons[1], group.compare(kStaticBatch, kContinuous)}) {
+         {group.compare(kOneAtATime, kStaticBatch), group.compare(kOneAtATime, kContinuous),
+          group.compare(kStaticBatch, kContinuous)}) {
       comparison.baseline += fmt::format(", seqs {}", seqs);
       comparison.candidate += fmt::format(", seqs {}", seqs);
       record.comparisons.push_back(std::move(comparison));
@@ -230,7 +252,7 @@ class BatchingExperiment final : public lab::Experiment {
     const std::int64_t percent = point.number("load");
     const double per_second = 0.01 * static_cast<double>(percent) * requests_per_second_.at(point.number("seqs"));
     // Enough requests for p99, within a time: seconds of arrivals, at least and at most.
-    const double least = context.time({1}, {60}).count, most = context.time({5.5}, {240}).count;
+    const double least = context.time({1}, {60}, {3}).count, most = context.time({5.5}, {240}, {15}).count;
     const double seconds = std::clamp(static_cast<double>(kPercentileRequests) / per_second, least, most);
     RL_ASSIGN(record::Row row,
               measure_poisson(*engine_, {.per_second = per_second,
@@ -247,11 +269,13 @@ class BatchingExperiment final : public lab::Experiment {
 
   Status measure_fit(lab::Context& context, record::Experiment& record) {
     // The weights, a quarter more, and at least 64 MiB more: room for some contexts and not for all.
-    const Bytes weights = engine_->memory_plan().of("weights");
+    RL_ASSIGN(const engine::Engine* holder,
+              context.weights.holder(context.model, context.backend, context.memory, engine_->options()));
+    const Bytes weights = holder->memory_plan().of("weights");
     const Bytes memory = weights + Bytes{std::max<std::int64_t>(weights.count / 4, 64 << 20)};
     for (const std::int64_t tokens : kFitContext) {
       if (tokens > context.model.config.max_positions) continue;
-      RL_ASSIGN(record::Row row, try_largest_batch(context, *engine_, tokens, memory));
+      RL_ASSIGN(record::Row row, try_largest_batch(context, *engine_, weights, tokens, memory));
       row.axes = {{"way", "largest batch"}, {"load", "fit"}, {"context", std::to_string(tokens)}};
       record.rows.push_back(std::move(row));
     }

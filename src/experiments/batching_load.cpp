@@ -37,6 +37,20 @@ void warn_if_overloaded(record::Row& row, const loadgen::Latencies& steady) {
 
 }  // namespace
 
+double output_tokens(std::span<const loadgen::Arrival> arrivals) {
+  double tokens = 0;
+  for (const loadgen::Arrival& arrival : arrivals) tokens += static_cast<double>(arrival.request.max_tokens);
+  return tokens;
+}
+
+std::vector<loadgen::Arrival> spread_by_length(std::span<const loadgen::Arrival> arrivals, std::size_t n) {
+  RL_CHECK(n >= 1 && n <= arrivals.size());
+  std::vector<loadgen::Arrival> sorted(arrivals.begin(), arrivals.end()), chosen;
+  std::ranges::stable_sort(sorted, {}, [](const loadgen::Arrival& arrival) { return arrival.request.max_tokens; });
+  for (std::size_t i = 0; i < n; ++i) chosen.push_back(sorted[(2 * i + 1) * sorted.size() / (2 * n)]);
+  return chosen;
+}
+
 Result<std::string> compare_batching_tokens(engine::Engine& engine, std::span<const loadgen::Arrival> arrivals,
                                             std::int64_t seqs) {
   std::vector<loadgen::Load> loads;
@@ -91,7 +105,7 @@ Result<record::Row> measure_poisson(engine::Engine& engine, const PoissonLoad& l
   row.metrics.push_back(
       counted("client_delay_p99", "s", loadgen::client_delay_p99(served).count, record::Better::lower));
   if (std::string why = loadgen::client_bound(served); !why.empty())
-    row.validity = {.valid = false, .reasons = {std::move(why)}};
+    record::invalidate(row.validity, std::move(why), "load.client_bound");
   warn_if_overloaded(row, steady);
   row.note = fmt::format(
       "{} requests in {}, open loop; latencies count from the scheduled arrival, of the {} requests after the first "
@@ -101,19 +115,15 @@ Result<record::Row> measure_poisson(engine::Engine& engine, const PoissonLoad& l
   return row;
 }
 
-Result<record::Row> try_largest_batch(const lab::Context& context, const engine::Engine& engine, std::int64_t tokens,
-                                      Bytes memory) {
+Result<record::Row> try_largest_batch(const lab::Context& context, const engine::Engine& engine, Bytes weights,
+                                      std::int64_t tokens, Bytes memory) {
   const engine::EngineOptions& options = engine.options();
   RL_ASSIGN(const engine::Fit fit, engine::largest_batch(engine.config(), context.backend, options, tokens, memory));
-  const Bytes weights = engine.memory_plan().of("weights");
   record::Row row;
   row.metrics.push_back(counted("sequences", "1", static_cast<double>(fit.seqs), record::Better::higher));
   row.metrics.push_back(counted("memory", "B", static_cast<double>(memory.count)));
   row.metrics.push_back(counted("memory_predicted", "B", static_cast<double>(fit.plan.total().count)));
-  const auto invalid = [&](std::string why) {
-    row.validity.valid = false;
-    row.validity.reasons.push_back(std::move(why));
-  };
+  const auto invalid = [&](std::string why) { record::invalidate(row.validity, std::move(why)); };
   LimitedResource limited(context.memory, memory - weights);
   const auto attempt = [&](std::int64_t seqs) -> Result<Bytes> {
     const Bytes before = context.memory.live();

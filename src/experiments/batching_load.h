@@ -18,6 +18,11 @@ inline constexpr BatchingWay kBatchingWays[] = {{"one at a time", loadgen::Polic
                                                 {"continuous", loadgen::Policy::continuous}};
 inline constexpr std::size_t kOneAtATime = 0, kStaticBatch = 1, kContinuous = 2;
 
+// Tokens that all of them ask for.
+double output_tokens(std::span<const loadgen::Arrival> arrivals);
+// `n` of the requests, spread evenly over the number of tokens they ask for: each is the middle one of an n-th of them.
+std::vector<loadgen::Arrival> spread_by_length(std::span<const loadgen::Arrival> arrivals, std::size_t n);
+
 // The gate: every way generates the same tokens for every request where the engine's variants promise that a row's bits
 // do not depend on its batch. Where they do not, the note says how many requests differ. Errors: internal with rule
 // "batching.gate".
@@ -36,10 +41,10 @@ struct PoissonLoad {
 // goodput, what was offered and served. Invalid if the client was the bottleneck.
 Result<record::Row> measure_poisson(engine::Engine& engine, const PoissonLoad& load);
 
-// How many sequences of `context` tokens fit `memory` beside the weights of `engine`: predicted from the plan, then
-// tried with that many and with one more, under an allocator that refuses what is over the limit. A row without axes;
-// invalid if the prediction is not what the allocator counts.
-Result<record::Row> try_largest_batch(const lab::Context& context, const engine::Engine& engine, std::int64_t tokens,
-                                      Bytes memory);
+// How many sequences of `tokens` tokens fit `memory` beside the `weights` that `engine` is on: predicted from the plan,
+// then tried with that many and with one more, under an allocator that refuses what is over the limit. A row without
+// axes; invalid if the prediction is not what the allocator counts.
+Result<record::Row> try_largest_batch(const lab::Context& context, const engine::Engine& engine, Bytes weights,
+                                      std::int64_t tokens, Bytes memory);
 
 }  // namespace rl::experiments

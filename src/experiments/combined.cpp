@@ -45,7 +45,8 @@ const lab::Info& combined_info() {
                       .where = "rung batching",
                       .expected = {3, 5}}},
       .expected_quick = {40},
-      .expected_full = {310}};
+      .expected_full = {310},
+      .expected_gpu = {95}};
   return info;
 }
 
@@ -60,6 +61,7 @@ constexpr const char *kSpeedLost = "speed_given_up", *kThroughputLost = "through
 constexpr std::array kShares = {1.0, 0.8, 0.6};  // of the power limit found; the present one first
 constexpr Seconds kQuickSettle{2};               // at most, after a limit was changed; in full mode the limit's window
 constexpr std::array kFormats = {"fp8", "int8"};
+constexpr std::int64_t kAloneOnGpu = 2;  // requests of the queue that are timed where they are served one at a time
 
 // |b - a| / |a| over the logits of all tokens.
 Result<double> logits_error(engine::Engine& a, engine::Engine& b, std::span<const TokenId> ids) {
@@ -102,16 +104,24 @@ class CombinedExperiment final : public lab::Experiment {
   const lab::Info& info() const override { return combined_info(); }
 
   Status begin(lab::Context& context, record::Experiment& record) override {
-    load_ = context.full() ? LadderLoad{.shape = {.prompt = 512, .generated = 64}, .queued = 16}
-                           : LadderLoad{.shape = {.prompt = 128, .generated = 24}, .queued = 8};
+    load_ = !context.full()    ? LadderLoad{.shape = {.prompt = 128, .generated = 24}, .queued = 8}
+            : context.on_gpu() ? LadderLoad{.shape = {.prompt = 512, .generated = 32}, .queued = 16}
+                               : LadderLoad{.shape = {.prompt = 512, .generated = 64}, .queued = 16};
+    load_.alone = context.on_gpu() ? kAloneOnGpu : load_.queued;
     record.notes.push_back(fmt::format(
         "Loads: one request alone, and {} requests queued at the start; each has {} random prompt tokens and gets {} "
-        "tokens, greedily. Prefix reuse is off.",
-        load_.queued, load_.shape.prompt, load_.shape.generated));
+        "tokens, greedily. Prefix reuse is off.{}",
+        load_.queued, load_.shape.prompt, load_.shape.generated,
+        load_.alone == load_.queued
+            ? ""
+            : fmt::format(" Rungs that serve one at a time were timed with {} of the queue, which are alike, and their "
+                          "times scaled to all.",
+                          load_.alone)));
     note_what_is_missing(context, record);
-    RL_ASSIGN(baseline_, RungEngine::make(context, *rung_from("baseline"), {}, load_));
-    if (!context.model.synthetic) {
-      RL_ASSIGN(text_, quality::read_text(context.model, ""));
+    RL_ASSIGN(baseline_, make_rung(context, *rung_from("baseline"), {}));
+    if (judged(context) != nullptr) {
+      RL_ASSIGN(text_, quality::read_text(*judged(context), ""));
+      RL_ASSIGN(judged_baseline_, make_judged(context, *rung_from("baseline"), {}));
     }
     return choose_format(context, record);
   }
@@ -128,7 +138,7 @@ class CombinedExperiment final : public lab::Experiment {
     } else if (!missing(*subject).empty()) {
       row.note = missing(*subject);
     } else {
-      RL_ASSIGN(const std::unique_ptr<RungEngine> engine, RungEngine::make(context, rung, format_, load_));
+      RL_ASSIGN(const std::unique_ptr<RungEngine> engine, make_rung(context, rung, format_));
       RL_TRY(check_outputs(context, rung, *engine, row));
       if (rung.added == Technique::power) {
         RL_TRY(lower_the_limit(context, *engine, row));
@@ -138,7 +148,7 @@ class CombinedExperiment final : public lab::Experiment {
         add_energy(context, *engine, row);
       } else {
         if (!whole_) {
-          RL_ASSIGN(whole_, RungEngine::make(context, *rung_from(id_of(kTechniques.back())), format_, load_));
+          RL_ASSIGN(whole_, make_rung(context, *rung_from(id_of(kTechniques.back())), format_));
         }
         RL_TRY(compare(context, *engine, rung.id, *whole_, kWhole, false, row, record));
         add_energy(context, *engine, row);
@@ -154,6 +164,8 @@ class CombinedExperiment final : public lab::Experiment {
     conclude_ladder(record, missing_);
     baseline_.reset();
     whole_.reset();
+    judged_baseline_.reset();
+    weights_.drop();
     return ok();
   }
 
@@ -184,12 +196,33 @@ class CombinedExperiment final : public lab::Experiment {
       missing(Technique::power) = "no other power limit can be tried: " + why(limits.error());
   }
 
-  double queue_tokens() const { return static_cast<double>(load_.queued * load_.shape.generated); }
+  // Whose quality stands for the formats': the run's model, or a trained one where that has drawn weights; null: none.
+  static const model::ModelSource* judged(const lab::Context& context) {
+    return context.model.synthetic ? context.trained : &context.model;
+  }
+
+  // The run's 16-bit weights are shared with other experiments, all others among the rungs.
+  Result<std::unique_ptr<RungEngine>> make_rung(lab::Context& context, const Rung& rung,
+                                                const std::optional<std::string>& format) {
+    const bool other = rung.has(Technique::format) && format;
+    return RungEngine::make(context, context.model, other ? weights_ : context.weights, rung, format, load_);
+  }
+
+  // The rung on the model whose quality is judged; null where that is the run's: then its own engine is judged.
+  Result<std::unique_ptr<RungEngine>> make_judged(lab::Context& context, const Rung& rung,
+                                                  const std::optional<std::string>& format) {
+    if (judged(context) == &context.model) return std::unique_ptr<RungEngine>();
+    return RungEngine::make(context, *judged(context), weights_, rung, format, load_);
+  }
+
+  double queue_tokens(const RungEngine& engine) const {
+    return static_cast<double>(engine.served() * load_.shape.generated);
+  }
 
   // The row's energy; where it cannot be had, why, as a warning: the times remain valid.
   void add_energy(const lab::Context& context, RungEngine& engine, record::Row& row) {
     if (!sensor_) return;  // begin() noted why
-    auto found = measure_energy(context.plan(), *sensor_, parts_.now, engine.queue("energy"), queue_tokens());
+    auto found = measure_energy(context.plan(), *sensor_, parts_.now, engine.queue("energy"), queue_tokens(engine));
     if (!found) {
       row.validity.warnings.push_back("no energy: " + found.error().what);
       return;
@@ -206,7 +239,7 @@ class CombinedExperiment final : public lab::Experiment {
       RL_TRY(limits->set(share));
       parts_.sleep(context.full() ? limits->window() : std::min(limits->window(), kQuickSettle));
       RL_ASSIGN(EnergyMetrics found,
-                measure_energy(context.plan(), *sensor_, parts_.now, engine.queue("energy"), queue_tokens()));
+                measure_energy(context.plan(), *sensor_, parts_.now, engine.queue("energy"), queue_tokens(engine)));
       if (!present) {
         present = std::move(found);
       } else if (!best || found.tokens_per_joule.value > best->tokens_per_joule.value) {
@@ -236,37 +269,45 @@ class CombinedExperiment final : public lab::Experiment {
     std::int64_t smallest = std::numeric_limits<std::int64_t>::max();
     for (const char* name : kFormats) {
       RL_ASSIGN(const std::unique_ptr<RungEngine> candidate,
-                RungEngine::make(context, *rung_from(id_of(Technique::format)), name, load_));
+                make_rung(context, *rung_from(id_of(Technique::format)), name));
       std::string reason;
       if (candidate->engine().emulated()) {
         reason = "emulated here";
-      } else if (text_) {
-        RL_ASSIGN(const quality::Divergence found, divergence(*candidate));
+      } else if (text_ && !context.model.synthetic) {
+        RL_ASSIGN(const quality::Divergence found,
+                  divergence(context, *rung_from(id_of(Technique::format)), name, *candidate));
         if (found.kld.value > context.limits.max_kld)
           reason = fmt::format("mean KLD {:.1e} is over {}", found.kld.value, context.limits.max_kld);
         else if (found.ppl_ratio.value > 1 + context.limits.max_ppl_loss)
           reason =
               fmt::format("perplexity x {:.4f} is over {}", found.ppl_ratio.value, 1 + context.limits.max_ppl_loss);
       }
-      const std::int64_t bytes = candidate->engine().memory_plan().of("weights").count;
+      const std::int64_t bytes = candidate->weights().count;
       if (reason.empty() && bytes < smallest) {
         smallest = bytes;
         format_ = name;
       }
       if (!reason.empty()) refused += fmt::format("{}{}: {}", refused.empty() ? "" : "; ", name, reason);
+      weights_.drop();  // one format at a time beside the 16-bit weights
     }
     if (!format_) missing(Technique::format) = "no 8-bit format fits: " + refused;
     record.notes.push_back(fmt::format("Format of the ladder: {}{}.", format_.value_or("none"),
                                        refused.empty() ? "" : fmt::format(" (left aside: {})", refused)));
-    if (!text_)
-      record.notes.push_back(
-          "The weights are random numbers: no format's quality was judged, only its speed and size.");
+    if (context.model.synthetic)
+      record.notes.push_back(fmt::format(
+          "The weights of {} are random numbers: {}.", context.model.name,
+          text_ ? fmt::format("the rows' quality is that of {} with the same techniques, and decided about no format",
+                              judged(context)->name)
+                : std::string("no format's quality was judged, only its speed and size")));
     return ok();
   }
 
-  Result<quality::Divergence> divergence(RungEngine& candidate) {
+  Result<quality::Divergence> divergence(lab::Context& context, const Rung& rung,
+                                         const std::optional<std::string>& format, RungEngine& candidate) {
+    RL_ASSIGN(const std::unique_ptr<RungEngine> stand_in, make_judged(context, rung, format));
     RL_ASSIGN(const std::vector<quality::TokenScore> scores,
-              quality::score_both(baseline_->engine(), candidate.engine(),
+              quality::score_both(stand_in ? judged_baseline_->engine() : baseline_->engine(),
+                                  stand_in ? stand_in->engine() : candidate.engine(),
                                   std::span(text_->ids).first(std::min<std::size_t>(text_->ids.size(), kScoredTokens)),
                                   {.window = load_.shape.prompt + 1, .bos = text_->bos, .progress = {}}));
     return quality::summarize(scores);
@@ -284,7 +325,7 @@ class CombinedExperiment final : public lab::Experiment {
                    .expected = fmt::format("a relative error of at most {}", kLargestLogitsError),
                    .found = fmt::format("{:.3g}", error)};
     if (!text_) return ok();
-    RL_ASSIGN(const quality::Divergence found, divergence(engine));
+    RL_ASSIGN(const quality::Divergence found, divergence(context, rung, format_, engine));
     row.metrics.push_back(counted("mean_kld", "1", record::Better::lower, found.kld.value));
     row.metrics.push_back(counted("perplexity_ratio", "1", record::Better::lower, found.ppl_ratio.value));
     return ok();
@@ -293,8 +334,15 @@ class CombinedExperiment final : public lab::Experiment {
   Status measure_baseline(lab::Context& context, record::Row& row) {
     RL_ASSIGN(record::Metric one, measure::run(context.plan(), baseline_->one_request("baseline")));
     RL_ASSIGN(record::Metric queue, measure::run(context.plan(), baseline_->queue("baseline")));
-    add_metrics(row, *baseline_, std::move(one), std::move(queue));
+    add_metrics(row, *baseline_, std::move(one), of_whole_queue(*baseline_, std::move(queue)));
     return ok();
+  }
+
+  // The time of the part of the queue that was served, as that of all of it.
+  record::Metric of_whole_queue(const RungEngine& engine, record::Metric time) const {
+    if (engine.served() == load_.queued) return time;
+    return measure::scaled(time, time.name, time.unit,
+                           static_cast<double>(load_.queued) / static_cast<double>(engine.served()));
   }
 
   void add_metrics(record::Row& row, RungEngine& engine, record::Metric one, record::Metric queue) const {
@@ -315,16 +363,19 @@ class CombinedExperiment final : public lab::Experiment {
   Status compare(lab::Context& context, RungEngine& a, const std::string& a_name, RungEngine& b,
                  const std::string& b_name, bool row_is_b, record::Row& row, record::Experiment& record) {
     RL_ASSIGN(measure::PairResult one, measure::run_pair(context.plan(), a.one_request(a_name), b.one_request(b_name)));
-    RL_ASSIGN(measure::PairResult queue, measure::run_pair(context.plan(), a.queue(a_name), b.queue(b_name)));
+    RL_ASSIGN(measure::GroupResult queue,
+              measure::run_group(context.plan(), std::array{a.queue(a_name), b.queue(b_name)}));
+    queue.times = {of_whole_queue(a, queue.times[0]), of_whole_queue(b, queue.times[1])};
+    record::Comparison queue_comparison = queue.compare(0, 1);
     record::Row beside{.axes = {{"beside", row_is_b ? b_name : a_name}}};
-    add_metrics(row_is_b ? beside : row, a, std::move(one.a), std::move(queue.a));
-    add_metrics(row_is_b ? row : beside, b, std::move(one.b), std::move(queue.b));
+    add_metrics(row_is_b ? beside : row, a, std::move(one.a), queue.times[0]);
+    add_metrics(row_is_b ? row : beside, b, std::move(one.b), queue.times[1]);
     row.metrics.push_back(ratio_of(row_is_b ? kSpeed : kSpeedLost, one.comparison));
-    row.metrics.push_back(ratio_of(row_is_b ? kThroughput : kThroughputLost, queue.comparison));
+    row.metrics.push_back(ratio_of(row_is_b ? kThroughput : kThroughputLost, queue_comparison));
     one.comparison.metric = kOneRequest;
-    queue.comparison.metric = kQueue;
+    queue_comparison.metric = kQueue;
     record.comparisons.push_back(one.comparison);
-    record.comparisons.push_back(queue.comparison);
+    record.comparisons.push_back(queue_comparison);
     record.rows.push_back(std::move(beside));
     return ok();
   }
@@ -335,7 +386,9 @@ class CombinedExperiment final : public lab::Experiment {
   Absences missing_;
   std::optional<quality::Text> text_;  // of a trained model
   std::optional<std::string> format_;
+  lab::Weights weights_;  // of the formats, and of the model whose quality stands for the run's
   std::unique_ptr<RungEngine> baseline_, whole_;
+  std::unique_ptr<RungEngine> judged_baseline_;  // null: baseline_ is judged itself
 };
 
 }  // namespace

@@ -191,11 +191,13 @@ class Ladder {
   }
 
   void charts(record::Experiment& record) const {
-    const auto bar = [&](const char* title, const char* y) {
-      record.charts.push_back({.title = title, .x = "rung", .y = y, .bars = true});
+    const auto bar = [&](const char* title, const char* y, double base = 0) {
+      record.charts.push_back({.title = title, .x = "rung", .y = y, .bars = true, .bar_base = base});
     };
-    bar("One request: speed over the baseline", "speed_over_baseline");
-    bar("Queue: throughput over the baseline", "throughput_over_baseline");
+    bar("One request: speed over the baseline", "speed_over_baseline", 1);
+    bar("Queue: throughput over the baseline", "throughput_over_baseline", 1);
+    bar("One request: speed given up without the technique", "speed_given_up", 1);
+    bar("Queue: throughput given up without the technique", "throughput_given_up", 1);
     bar("Memory", "memory_bytes");
     if (joules_baseline_ || joules_last_) bar("Energy per token of the queue", "energy_per_token");
   }

@@ -53,8 +53,9 @@ class EnginesExperiment final : public lab::Experiment {
                    .found = point.text("engine")};
     const engine::EngineOptions options{
         .max_context = std::max(kPrompt + 1, kDecode.context()), .max_seqs = kDecode.seqs, .prefix_reuse = false};
-    RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
-              engine::Engine::make(context.model, context.backend, context.memory, options));
+    RL_ASSIGN(const bool fits, context.has_room("", "this engine's row", options.max_context, record));
+    if (!fits) return ok();
+    RL_ASSIGN(const std::unique_ptr<engine::Engine> engine, context.engine(options));
     RL_ASSIGN(record::Metric prefill, lab::measure_prefill(*engine, kPrompt, context.plan()));
     RL_ASSIGN(record::Metric decode, lab::measure_decode(*engine, kDecode, context.plan()));
     record.rows.push_back({.axes = point.values(),

@@ -52,7 +52,9 @@ const lab::Info& graphs_info() {
                       .where = "prompts of 33 to 512 tokens, one after the other",
                       .expected = {0.98, kInfinity}}},
       .expected_quick = {20},
-      .expected_full = {60}};
+      .expected_full = {60},
+      .expected_gpu = {60},
+      .runs_model = false};  // its engines hold their own weights
   return info;
 }
 
@@ -107,10 +109,10 @@ class GraphsExperiment final : public lab::Experiment {
   }
 
   // All batches of the run's own model; of the others the ends, one sequence alone above all.
-  bool wanted(const lab::Point& point, lab::Mode mode) const override {
+  bool wanted(const lab::Point& point, const lab::Context& context) const override {
     const std::int64_t batch = point.number("batch");
-    if (point.text("load") != kDecode) return batch == 1 && (mode == lab::Mode::full || point.text("shape") == kGiven);
-    return mode == lab::Mode::quick || point.text("shape") == kGiven || batch == 1 || batch == 8 || batch == 64;
+    if (point.text("load") != kDecode) return batch == 1 && (context.full() || point.text("shape") == kGiven);
+    return !context.full() || point.text("shape") == kGiven || batch == 1 || batch == 8 || batch == 64;
   }
 
   Status begin(lab::Context& context, record::Experiment&) override {

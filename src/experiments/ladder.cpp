@@ -54,9 +54,10 @@ Result<Rung> rung_from(std::string_view id) {
                .found = std::string(id)};
 }
 
-Result<std::unique_ptr<RungEngine>> RungEngine::make(lab::Context& context, const Rung& rung,
+Result<std::unique_ptr<RungEngine>> RungEngine::make(lab::Context& context, const model::ModelSource& source,
+                                                     lab::Weights& weights, const Rung& rung,
                                                      const std::optional<std::string>& format, const LadderLoad& load) {
-  std::unique_ptr<RungEngine> made(new RungEngine(context.memory, load, context.seed));
+  std::unique_ptr<RungEngine> made(new RungEngine(context.memory, load, rung.has(Technique::batching), context.seed));
   engine::EngineOptions options{.max_context = load.shape.prompt + load.shape.generated,
                                 .max_seqs = rung.has(Technique::batching) ? load.queued : 1,
                                 .graphs = rung.has(Technique::graphs),
@@ -69,12 +70,14 @@ Result<std::unique_ptr<RungEngine>> RungEngine::make(lab::Context& context, cons
     for (const auto& variant : context.backend.catalog.attention)
       if (std::string_view(variant.name).ends_with(".standard")) options.force["attention"] = variant.name;
   }
-  RL_ASSIGN(made->engine_, engine::Engine::make(context.model, context.backend, made->memory_, options));
+  RL_ASSIGN(const engine::Engine* holder, weights.holder(source, context.backend, context.memory, options));
+  made->weights_ = holder->memory_plan().of("weights");
+  RL_ASSIGN(made->engine_, engine::Engine::make_beside(*holder, context.backend, made->memory_, options));
   return made;
 }
 
 measure::Task RungEngine::one_request(std::string name) { return task(std::move(name), 1); }
-measure::Task RungEngine::queue(std::string name) { return task(std::move(name), load_.queued); }
+measure::Task RungEngine::queue(std::string name) { return task(std::move(name), served()); }
 
 measure::Task RungEngine::task(std::string name, std::int64_t requests) {
   return {.name = std::move(name),

@@ -37,30 +37,40 @@ Result<Rung> rung_from(std::string_view id);
 struct LadderLoad {
   lab::RequestShape shape;
   std::int64_t queued = 0;  // requests of the throughput load; as many may run at once where batching is on
+  // Of these, how many a rung that serves one at a time is timed with: they are alike, so all take as much longer as
+  // there are more of them.
+  std::int64_t alone = 0;
 };
 
 // An engine with a rung's techniques and its own count of memory.
 class RungEngine {
  public:
-  // `format`: the weights' where the rung has Technique::format. Errors: the engine's.
-  static Result<std::unique_ptr<RungEngine>> make(lab::Context& context, const Rung& rung,
+  // `format`: the weights' where the rung has Technique::format; `weights`: where they are, or are kept from now on.
+  // Errors: the engine's.
+  static Result<std::unique_ptr<RungEngine>> make(lab::Context& context, const model::ModelSource& source,
+                                                  lab::Weights& weights, const Rung& rung,
                                                   const std::optional<std::string>& format, const LadderLoad& load);
 
   engine::Engine& engine() { return *engine_; }
-  Bytes memory() const { return memory_.peak(); }
+  Bytes memory() const { return weights_ + memory_.peak(); }
+  Bytes weights() const { return weights_; }
 
-  // Serve one request, or all of the queue, with prompts that no earlier call had. The tasks hold this engine.
+  // Serve one request, or the queue, with prompts that no earlier call had. The tasks hold this engine.
   measure::Task one_request(std::string name);
   measure::Task queue(std::string name);
+  // Requests of the queue that the task serves.
+  std::int64_t served() const { return batching_ ? load_.queued : load_.alone; }
 
  private:
-  RungEngine(MemoryResource& memory, const LadderLoad& load, std::uint64_t seed)
-      : memory_(memory), load_(load), seed_(seed) {}
+  RungEngine(MemoryResource& memory, const LadderLoad& load, bool batching, std::uint64_t seed)
+      : memory_(memory), load_(load), batching_(batching), seed_(seed) {}
   measure::Task task(std::string name, std::int64_t requests);
 
   CountingResource memory_;  // outlives the engine
+  Bytes weights_;
   std::unique_ptr<engine::Engine> engine_;
   LadderLoad load_;
+  bool batching_;
   std::uint64_t seed_;
   std::vector<engine::Request> next_;
 };

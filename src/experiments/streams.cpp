@@ -1,14 +1,16 @@
 // Experiment 3.2: several inputs one after the other, by N workers side by side, and as one batch.
 //
-// A "stream" of the plan is a worker here: a thread with an engine of its own on its share of the processors, over the
-// same weights. The inputs of a worker are those of the plan's script: input i goes to worker i modulo N. All ways are
-// timed in turns on the same inputs, after a gate that compares the tokens they generate.
+// A "stream" of the plan is a worker here: a thread with an engine of its own over the same weights: on its share of
+// the processors, or, on a GPU, on a stream of its own. The inputs of a worker are those of the plan's script: input i
+// goes to worker i modulo N. All ways are timed in turns on the same inputs, after a gate that compares the tokens they
+// generate; then one run of each is traced by timestamps of the device, which say what really ran side by side.
 
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "experiments/list.h"
+#include "experiments/timeline.h"
 #include "lab/conclude.h"
 #include "lab/engine_load.h"
 #include "loadgen/serve.h"
@@ -21,6 +23,7 @@ using lab::Estimate;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kGateTokens = 8;          // generated from each input before anything is timed
 constexpr std::int64_t kMostStepTokens = 16384;  // of the batch in one step; a larger one is cut into chunks
+constexpr const char *kPlanTokens = "512", *kPlanWorkers = "4";  // the plan's own case
 
 const lab::Info& streams_info() {
   static const lab::Info info{.id = "streams",
@@ -31,7 +34,11 @@ const lab::Info& streams_info() {
                               .expected = "faster than in turn",
                               .axes = {{"inputs", "prompts, all there at the start", {"16"}, {"16"}},
                                        {"tokens", "of each prompt", {"512"}, {"128", "512", "2048"}},
-                                       {"workers", "that work side by side", {"2"}, {"2", "4"}}},
+                                       {"workers",
+                                        "that work side by side, on a GPU each on a stream of its own",
+                                        {"2"},
+                                        {"2", "4"},
+                                        {"2", "4", "8"}}},
                               .hypotheses = {{.id = "streams.speed",
                                               .claim = "Maximize GPU utilization through concurrent inference streams",
                                               .metric = "time of all inputs, one after the other / N workers",
@@ -43,8 +50,13 @@ const lab::Info& streams_info() {
                                               .where = "geometric mean over points",
                                               .expected = {1, kInfinity}}},
                               .expected_quick = {12},
-                              .expected_full = {80}};
+                              .expected_full = {80},
+                              .expected_gpu = {35}};
   return info;
+}
+
+record::Metric counted(std::string name, std::string unit, record::Better better, double value) {
+  return {.name = std::move(name), .unit = std::move(unit), .better = better, .value = value, .statistic = "count"};
 }
 
 using Tokens = std::vector<std::vector<TokenId>>;  // of each input
@@ -56,7 +68,8 @@ class Way {
 
   Way(std::string n, std::vector<std::vector<TokenId>> prompts) : name(std::move(n)), prompts_(std::move(prompts)) {}
 
-  void add(std::unique_ptr<engine::Engine> engine, std::unique_ptr<Device> device = nullptr) {
+  // The engine was made on the device.
+  void add(std::unique_ptr<engine::Engine> engine, std::unique_ptr<WatchedDevice> device) {
     devices_.push_back(std::move(device));
     engines_.push_back(std::move(engine));
   }
@@ -73,7 +86,7 @@ class Way {
 
   // The tokens generated from each input.
   Result<Tokens> generate(std::int64_t tokens) {
-    RL_ASSIGN(const std::vector<loadgen::Load> loads, run_all(tokens));
+    RL_ASSIGN(const std::vector<loadgen::Load> loads, run_all(tokens, nullptr));
     Tokens all(prompts_.size());
     for (std::size_t w = 0; w < loads.size(); ++w)
       for (std::size_t i = 0; i < loads[w].requests.size(); ++i)
@@ -84,7 +97,7 @@ class Way {
   // What is timed: every input to its first token. Keeps when the first and the last were done, and the mean.
   Status run() {
     const Seconds start = loadgen::real_clock().now();
-    RL_ASSIGN(const std::vector<loadgen::Load> loads, run_all(1));
+    RL_ASSIGN(const std::vector<loadgen::Load> loads, run_all(1, nullptr));
     double first = kInfinity, last = 0, sum = 0;
     for (const loadgen::Load& load : loads)
       for (const loadgen::Served& served : load.requests) {
@@ -97,6 +110,17 @@ class Way {
     last_.push_back(last);
     mean_.push_back(sum / static_cast<double>(prompts_.size()));
     return ok();
+  }
+
+  // The same once more, with the steps' times by the device.
+  Result<Overlap> trace() {
+    RL_ASSIGN(const std::unique_ptr<Event> origin, devices_.front()->make_timed_event());
+    RL_TRY(devices_.front()->stream()->record(*origin));
+    RL_TRY(devices_.front()->stream()->synchronize());
+    std::vector<std::vector<Span>> spans(engines_.size());
+    const Trace into{origin.get(), &spans};
+    RL_TRY(run_all(1, &into));
+    return overlap_of(spans);
   }
 
   // Latencies of the samples that were timed: the runs after the warm-up.
@@ -116,23 +140,33 @@ class Way {
   }
 
  private:
+  struct Trace {
+    const Event* origin;
+    std::vector<std::vector<Span>>* spans;  // by worker
+  };
+
   bool batch() const { return name == "batch"; }
 
-  Result<loadgen::Load> run_part(std::size_t worker, std::int64_t tokens) {
+  Result<loadgen::Load> run_part(std::size_t worker, std::int64_t tokens, const Trace* trace) {
     std::vector<loadgen::Arrival> arrivals;
     for (std::size_t i = worker; i < prompts_.size(); i += engines_.size())
       arrivals.push_back({.request = {.prompt = prompts_[i], .max_tokens = tokens}});
     loadgen::EngineTarget target(*engines_[worker]);
-    return loadgen::serve_timed(target, arrivals,
-                                {.policy = batch() ? loadgen::Policy::continuous : loadgen::Policy::one_at_a_time});
+    const loadgen::Admission admission{.policy =
+                                           batch() ? loadgen::Policy::continuous : loadgen::Policy::one_at_a_time};
+    if (trace == nullptr) return loadgen::serve_timed(target, arrivals, admission);
+    TimedTarget timed(*devices_[worker], target);
+    RL_ASSIGN(loadgen::Load load, loadgen::serve(timed, arrivals, admission));
+    RL_ASSIGN((*trace->spans)[worker], timed.spans(*trace->origin));
+    return load;
   }
 
-  Result<std::vector<loadgen::Load>> run_all(std::int64_t tokens) {
+  Result<std::vector<loadgen::Load>> run_all(std::int64_t tokens, const Trace* trace) {
     std::vector<Result<loadgen::Load>> results(engines_.size(), loadgen::Load{});
     std::vector<std::thread> threads;  // the first worker is this thread
     for (std::size_t w = 1; w < engines_.size(); ++w)
-      threads.emplace_back([this, w, tokens, &results] { results[w] = run_part(w, tokens); });
-    results[0] = run_part(0, tokens);
+      threads.emplace_back([this, w, tokens, trace, &results] { results[w] = run_part(w, tokens, trace); });
+    results[0] = run_part(0, tokens, trace);
     for (std::thread& thread : threads) thread.join();
     std::vector<loadgen::Load> loads;
     for (auto& result : results) {
@@ -143,7 +177,7 @@ class Way {
   }
 
   std::vector<std::vector<TokenId>> prompts_;
-  std::vector<std::unique_ptr<Device>> devices_;  // shares; they outlive the engines
+  std::vector<std::unique_ptr<WatchedDevice>> devices_;  // they outlive the engines
   std::vector<std::unique_ptr<engine::Engine>> engines_;
   std::vector<double> first_, mean_, last_;
 };
@@ -159,6 +193,12 @@ class StreamsExperiment final : public lab::Experiment {
                  .hint = "run it with two threads or more: --threads 2"};
   }
 
+  // On a GPU the plan's inputs on every number of streams, other lengths on the plan's number.
+  bool wanted(const lab::Point& point, const lab::Context& context) const override {
+    return context.axis_set() != lab::AxisSet::gpu || point.text("tokens") == kPlanTokens ||
+           point.text("workers") == kPlanWorkers;
+  }
+
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     const int workers = static_cast<int>(point.number("workers"));
     const int processors = context.backend.device->info().compute_units;
@@ -166,22 +206,23 @@ class StreamsExperiment final : public lab::Experiment {
       record.notes.push_back(fmt::format("{} was not measured: {} processors", point.label(), processors));
       return ok();
     }
-    const std::int64_t room = point.number("tokens") + kGateTokens, longest = context.model.config.max_positions;
-    if (room > longest && !context.axes.contains("tokens")) {  // an asked-for length that does not fit is an error
-      record.notes.push_back(
-          fmt::format("{} was not measured: it needs a context of {}, the model has {}", point.label(), room, longest));
-      return ok();
-    }
+    RL_ASSIGN(const bool fits, context.has_room("tokens", point.label(), point.number("tokens") + kGateTokens, record));
+    if (!fits) return ok();
     RL_ASSIGN(std::vector<Way> ways, make_ways(context, point));
     RL_ASSIGN(const std::string gate, compare_tokens(ways));
 
     measure::Plan plan = context.plan();
     plan.warmup = 1;
     plan.min_samples = 6;
-    plan.timeout = context.time({2.8}, {12});
+    plan.timeout = context.time({2.8}, {12}, {2.8});
     std::vector<measure::Task> tasks;
     for (Way& way : ways) tasks.push_back({.name = way.name, .run = [&way] { return way.run(); }});
     RL_ASSIGN(const measure::GroupResult group, measure::run_group(plan, tasks));
+
+    std::vector<Overlap> overlaps;
+    for (Way& way : ways) {
+      RL_ASSIGN(overlaps.emplace_back(), way.trace());
+    }
 
     const double tokens = static_cast<double>(point.number("inputs") * point.number("tokens"));
     for (std::size_t i = 0; i < ways.size(); ++i) {
@@ -191,11 +232,11 @@ class StreamsExperiment final : public lab::Experiment {
       row.axes.insert(row.axes.begin(), {"way", ways[i].name});
       row.metrics.push_back(measure::rate_of(time, "prefill_throughput", "tok/s", tokens));
       for (record::Metric& latency : ways[i].latencies(time)) row.metrics.push_back(std::move(latency));
-      row.metrics.push_back({.name = "memory_beyond_weights",
-                             .unit = "B",
-                             .better = record::Better::lower,
-                             .value = static_cast<double>(ways[i].memory().count),
-                             .statistic = "count"});
+      row.metrics.push_back(
+          counted("memory_beyond_weights", "B", record::Better::lower, static_cast<double>(ways[i].memory().count)));
+      row.metrics.push_back(counted("overlap_share", "1", record::Better::neither, overlaps[i].share));
+      row.metrics.push_back(counted("steps_at_once", "1", record::Better::neither, overlaps[i].mean));
+      row.metrics.push_back(counted("traced_step", "s", record::Better::neither, overlaps[i].step.count));
       row.validity.warnings = measure::warnings_of(plan, time);
       row.note = ways[i].note + "; " + gate;
       record.rows.push_back(std::move(row));
@@ -228,11 +269,12 @@ class StreamsExperiment final : public lab::Experiment {
     record.measured =
         fmt::format("{}x; one batch {}x", format_significant(speed->value), format_significant(batched->value));
     record.meaning = fmt::format(
-        "Workers side by side give {} times the throughput of one input after the other ({}), one batch {} times ({}).",
+        "Workers side by side give {} times the throughput of one input after the other ({}), one batch {} times "
+        "({}).{}",
         format_significant(speed->value), lab::interval_text(speed->interval), format_significant(batched->value),
-        lab::interval_text(batched->interval));
+        lab::interval_text(batched->interval), overlap_sentence(record));
     record.advice = advice(*speed, *batched, *against);
-    const std::vector<std::pair<std::string, std::string>> where = first_point(record);
+    const std::vector<std::pair<std::string, std::string>> where = plan_point(record);
     record.charts.push_back({.title = "Throughput of all inputs",
                              .x = "workers",
                              .y = "prefill_throughput",
@@ -253,7 +295,9 @@ class StreamsExperiment final : public lab::Experiment {
                              .bars = true});
     record.notes.push_back(
         "Every way computes each prompt from an empty cache to its first token. Latencies count from the moment at "
-        "which all inputs are there; starting the workers' threads is part of the time.");
+        "which all inputs are there; starting the workers' threads is part of the time. Overlap (share of the time at "
+        "which two or more steps were on the device, steps at once, median length of a step) is of one more run, "
+        "by timestamps that each worker's stream took before and after each step.");
     return ok();
   }
 
@@ -288,28 +332,34 @@ class StreamsExperiment final : public lab::Experiment {
     all.step_tokens = std::clamp(inputs * tokens, inputs, std::max(inputs, kMostStepTokens));
     std::vector<Way> ways;
     ways.emplace_back(kNames[0], prompts).note =
-        fmt::format("one engine, {} threads", context.backend.device->info().compute_units);
-    RL_ASSIGN(auto first, engine::Engine::make(context.model, context.backend, context.memory, one));
-    const engine::Engine& weights = *first;
-    ways[0].add(std::move(first));
+        context.on_gpu() ? std::string("one engine, one stream")
+                         : fmt::format("one engine, {} threads", context.backend.device->info().compute_units);
+    RL_ASSIGN(const std::unique_ptr<engine::Engine> weights, context.engine(one));
+    const auto add = [&](Way& way, std::unique_ptr<WatchedDevice> device,
+                         const engine::EngineOptions& options) -> Status {
+      ops::Backend backend = context.backend;
+      backend.device = device.get();
+      RL_ASSIGN(auto engine, engine::Engine::make_beside(*weights, backend, context.memory, options));
+      way.add(std::move(engine), std::move(device));
+      return ok();
+    };
+    const auto whole = [&] { return std::make_unique<WatchedDevice>(*context.backend.device); };
+    RL_TRY(add(ways[0], whole(), one));
 
     Way& side_by_side = ways.emplace_back(kNames[kWorkers], prompts);
     for (int w = 0; w < workers; ++w) {
       RL_ASSIGN(auto share, context.backend.device->make_share(w, workers));
-      ops::Backend backend = context.backend;
-      backend.device = share.get();
-      side_by_side.note +=
-          fmt::format("{}{}", w == 0 ? "threads of the workers: " : " + ", share->info().compute_units);
-      RL_ASSIGN(auto engine, engine::Engine::make_beside(weights, backend, context.memory, one));
-      side_by_side.add(std::move(engine), std::move(share));
+      side_by_side.note += context.on_gpu() ? (w == 0 ? fmt::format("{} threads, a stream each", workers) : "")
+                                            : fmt::format("{}{}", w == 0 ? "threads of the workers: " : " + ",
+                                                          share->info().compute_units);
+      RL_TRY(add(side_by_side, std::make_unique<WatchedDevice>(std::move(share)), one));
     }
 
     Way& batch = ways.emplace_back(kNames[kBatch], prompts);
     const std::int64_t steps = (inputs * tokens + all.step_tokens - 1) / all.step_tokens;
     batch.note = steps == 1 ? fmt::format("all inputs in one step of {} tokens", inputs * tokens)
                             : fmt::format("all inputs in {} steps of at most {} tokens", steps, all.step_tokens);
-    RL_ASSIGN(auto engine, engine::Engine::make_beside(weights, context.backend, context.memory, all));
-    batch.add(std::move(engine));
+    RL_TRY(add(batch, whole(), all));
     return ways;
   }
 
@@ -358,16 +408,46 @@ class StreamsExperiment final : public lab::Experiment {
     return "Work on one input after the other: neither workers nor a batch are surely faster.";
   }
 
-  // Charts are drawn over the workers, at the first point's other values.
-  static std::vector<std::pair<std::string, std::string>> first_point(const record::Experiment& record) {
-    std::vector<std::pair<std::string, std::string>> where;
+  // Charts are drawn over the workers, at the other values of the plan's own case, or of the first valid row.
+  static std::vector<std::pair<std::string, std::string>> plan_point(const record::Experiment& record) {
+    const record::Row* drawn = nullptr;
     for (const record::Row& row : record.rows) {
       if (!row.validity.valid) continue;
-      for (const auto& [axis, value] : row.axes)
-        if (axis != "way" && axis != "workers") where.emplace_back(axis, value);
-      break;
+      const bool plan = *lab::find_axis(row, "tokens") == kPlanTokens;
+      if (drawn == nullptr || (plan && *lab::find_axis(*drawn, "tokens") != kPlanTokens)) drawn = &row;
     }
+    std::vector<std::pair<std::string, std::string>> where;
+    if (drawn == nullptr) return where;
+    for (const auto& [axis, value] : drawn->axes)
+      if (axis != "way" && axis != "workers") where.emplace_back(axis, value);
     return where;
+  }
+
+  // What the device's timestamps say of the most workers, at the charts' other values.
+  static std::string overlap_sentence(const record::Experiment& record) {
+    const auto where = plan_point(record);
+    const record::Row *side_by_side = nullptr, *in_turn = nullptr;
+    std::int64_t most = 0;
+    for (const record::Row& row : record.rows) {
+      if (!row.validity.valid) continue;
+      const bool drawn = std::all_of(where.begin(), where.end(), [&](const auto& value) {
+        const std::string* found = lab::find_axis(row, value.first);
+        return found != nullptr && *found == value.second;
+      });
+      const std::int64_t workers = lab::Point(row.axes).number("workers");
+      if (!drawn || workers < most) continue;
+      if (workers > most) side_by_side = in_turn = nullptr;
+      most = workers;
+      const std::string& way = *lab::find_axis(row, "way");
+      if (way == kNames[0]) in_turn = &row;
+      if (way == kNames[kWorkers]) side_by_side = &row;
+    }
+    if (side_by_side == nullptr || in_turn == nullptr) return "";
+    const auto value = [](const record::Row* row, const char* name) { return lab::find_metric(*row, name)->value; };
+    return fmt::format(
+        " By the device's timestamps {} workers had {} steps under way at once, each {} times as long as alone.", most,
+        format_significant(value(side_by_side, "steps_at_once"), 2),
+        format_significant(value(side_by_side, "traced_step") / value(in_turn, "traced_step"), 2));
   }
 };
 

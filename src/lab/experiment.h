@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "lab/point.h"
+#include "lab/weights.h"
 #include "measure/measure.h"
 #include "model/model.h"
 #include "ops/catalog.h"
@@ -47,12 +48,24 @@ struct Context {
   std::function<std::optional<telemetry::CpuTime>()> cpu_time = {};
 
   bool full() const { return mode == Mode::full; }
+  bool on_gpu() const;
+  AxisSet axis_set() const;
   measure::Plan plan() const;  // of one measurement in this mode
-  Seconds time(Seconds quick, Seconds full_mode) const { return {effort * (full() ? full_mode : quick).count}; }
+  // A time of this mode, scaled by effort. On a GPU a full run has `gpu`: it takes more samples in a second there.
+  Seconds time(Seconds quick, Seconds full_mode, Seconds gpu) const;
+  // An engine with the run's model, whose weights all experiments share.
+  Result<std::unique_ptr<engine::Engine>> engine(const engine::EngineOptions& options);
+  // Whether the model has room for what a point asks: `room` tokens of context. If not, the record notes that `what`
+  // was left out; where the user gave the values of `axis`, it is an error (usage).
+  Result<bool> has_room(std::string_view axis, const std::string& what, std::int64_t room,
+                        record::Experiment& record) const;
 
   // A ceiling of the machine by the name of its probe ("read_bandwidth"), measured once per run. Errors: unsupported.
   Result<record::Metric> ceiling(const std::string& probe);
   std::map<std::string, record::Metric> measured_ceilings = {};  // by ceiling()
+  // Whose quality is measured where the run's model has drawn weights, which have none; null: then none is.
+  const model::ModelSource* trained = nullptr;
+  Weights weights = {};
 };
 
 struct Info {
@@ -63,7 +76,12 @@ struct Info {
   std::string expected;  // the plan's words for the headline, at most 24 characters; empty: it names no figure
   std::vector<Axis> axes;
   std::vector<record::Hypothesis> hypotheses;  // id, claim, metric, where, expected
-  Seconds expected_quick, expected_full;       // time it takes, for the progress line
+  // Time it takes, for the progress line and `--dry-run`: quick and full on 2 cores with the demo model, full on a GPU
+  // with an 8B shape (0: as `full`).
+  Seconds expected_quick, expected_full, expected_gpu = {};
+  // Whether it runs the model on the weights that all experiments share: if not, those that earlier ones left loaded are
+  // given back before it.
+  bool runs_model = true;
   // What is measured is speed: foreign load makes rows with a time or a rate invalid. false: quality or memory, and
   // times beside them are not judged.
   bool speed_rows = true;
@@ -75,9 +93,9 @@ class Experiment {
   virtual const Info& info() const = 0;
   // The axes on this machine, with the names of info().axes: a device can offer other values.
   virtual std::vector<Axis> axes(const Context&) const { return info().axes; }
-  // Whether a point of the cross product belongs to the standard axes of a mode (asked only where no axis was
-  // overridden).
-  virtual bool wanted(const Point&, Mode) const { return true; }
+  // Whether a point of the cross product belongs to the standard axes of the context's mode and device (asked only
+  // where no axis was overridden).
+  virtual bool wanted(const Point&, const Context&) const { return true; }
   // Why this machine cannot run it, or success.
   virtual Status available(const Context&) const { return ok(); }
   virtual Status begin(Context&, record::Experiment&) { return ok(); }

@@ -74,7 +74,13 @@ Result<std::vector<std::string>> parse_values(std::string_view text) {
   return values;
 }
 
-Result<std::vector<Point>> cross(const std::vector<Axis>& axes, bool full, const AxisOverrides& overrides) {
+const std::vector<std::string>& values_of(const Axis& axis, AxisSet set, const AxisOverrides& overrides) {
+  if (const auto given = overrides.find(axis.name); given != overrides.end()) return given->second;
+  if (set == AxisSet::quick) return axis.quick;
+  return set == AxisSet::gpu && !axis.gpu.empty() ? axis.gpu : axis.full;
+}
+
+Result<std::vector<Point>> cross(const std::vector<Axis>& axes, AxisSet set, const AxisOverrides& overrides) {
   for (const auto& [name, values] : overrides) {
     std::string names;
     bool known = false;
@@ -89,11 +95,9 @@ Result<std::vector<Point>> cross(const std::vector<Axis>& axes, bool full, const
   }
   std::vector<Point> points{Point{}};
   for (const Axis& axis : axes) {
-    const auto given = overrides.find(axis.name);
-    const auto& values = given != overrides.end() ? given->second : full ? axis.full : axis.quick;
     std::vector<Point> longer;
     for (const Point& point : points)
-      for (const std::string& value : values) {
+      for (const std::string& value : values_of(axis, set, overrides)) {
         auto extended = point.values();
         extended.emplace_back(axis.name, value);
         longer.emplace_back(std::move(extended));

@@ -16,7 +16,9 @@ struct Axis {
   std::string name;                      // "seq"; on the command line: --seq
   std::string meaning;                   // "tokens of the sequence"
   std::vector<std::string> quick, full;  // values of the two modes, smallest first
+  std::vector<std::string> gpu = {};     // of a full run on a GPU; empty: those of `full`
 };
+enum class AxisSet { quick, full, gpu };
 
 // One value per axis, in the order of the axes.
 class Point {
@@ -39,6 +41,8 @@ using AxisOverrides = std::map<std::string, std::vector<std::string>, std::less<
 
 // All combinations, the last axis fastest. An override replaces an axis' values. Errors: usage for an override of no
 // axis.
-Result<std::vector<Point>> cross(const std::vector<Axis>& axes, bool full, const AxisOverrides& overrides);
+Result<std::vector<Point>> cross(const std::vector<Axis>& axes, AxisSet set, const AxisOverrides& overrides);
+// The values of one axis.
+const std::vector<std::string>& values_of(const Axis& axis, AxisSet set, const AxisOverrides& overrides);
 
 }  // namespace rl::lab

@@ -38,6 +38,17 @@ void end_with(record::Experiment& record, record::State state, const Error& erro
   }
 }
 
+// What the allocator had given out at most while the rows' point was measured: all of the point, weights included.
+void add_peak(Bytes peak, std::size_t first_row, record::Experiment& record) {
+  if (peak.count == 0) return;
+  for (std::size_t i = first_row; i < record.rows.size(); ++i)
+    record.rows[i].metrics.push_back({.name = "point_peak_memory",
+                                      .unit = "B",
+                                      .better = record::Better::lower,
+                                      .value = static_cast<double>(peak.count),
+                                      .statistic = "count"});
+}
+
 // What every call of the device would fail with, once it is lost.
 std::optional<Error> loss_of(const Context& context) {
   return context.backend.device != nullptr ? context.backend.device->lost() : std::nullopt;
@@ -46,10 +57,15 @@ std::optional<Error> loss_of(const Context& context) {
 }  // namespace
 
 Result<std::vector<Point>> points_of(const Experiment& experiment, const Context& context) {
-  RL_ASSIGN(std::vector<Point> points, cross(experiment.axes(context), context.full(), context.axes));
+  RL_ASSIGN(std::vector<Point> points, cross(experiment.axes(context), context.axis_set(), context.axes));
   if (context.axes.empty())
-    std::erase_if(points, [&](const Point& point) { return !experiment.wanted(point, context.mode); });
+    std::erase_if(points, [&](const Point& point) { return !experiment.wanted(point, context); });
   return points;
+}
+
+Seconds expected_time(const Info& info, const Context& context) {
+  if (!context.full()) return info.expected_quick;
+  return context.on_gpu() && info.expected_gpu.count > 0 ? info.expected_gpu : info.expected_full;
 }
 
 Result<record::Experiment> run_experiment(const Entry& entry, Context& context) {
@@ -67,6 +83,7 @@ Result<record::Experiment> run_experiment(const Entry& entry, Context& context) 
     end_with(record, record::State::skipped, can.error());
     return record;
   }
+  if (!entry.info.runs_model) context.weights.drop();
   const Seconds start = monotonic_now();
   context.memory.reset_peak();
   record.state = record::State::done;
@@ -74,27 +91,30 @@ Result<record::Experiment> run_experiment(const Entry& entry, Context& context) 
   Status status = experiment->begin(context, record);
   std::optional<Error> lost = loss_of(context);
   ForeignLoad foreign(context.cpu_time);
+  Bytes peak = context.memory.peak();
   for (std::size_t i = 0; status && !lost && i < points.size(); ++i) {
+    context.memory.reset_peak();
     const Added before{.rows = record.rows.size(), .comparisons = record.comparisons.size()};
     if (context.progress) context.progress(points[i].label(), static_cast<int>(i), static_cast<int>(points.size()));
     if (const Status measured = experiment->measure(context, points[i], record); !measured) {
       const Error& error = measured.error();
-      record.rows.push_back({.axes = points[i].values(), .validity = {.valid = false, .reasons = {reason_of(error)}}});
+      record::invalidate(record.rows.emplace_back(record::Row{.axes = points[i].values()}).validity, reason_of(error),
+                         error.rule);
     }
     judge_point(entry.info, context, before, foreign.since_last(), record);
+    add_peak(context.memory.peak(), before.rows, record);
+    peak = std::max(peak, context.memory.peak());
     lost = loss_of(context);
     if (!lost) continue;
     // Whatever this point still said was said by calls that failed.
-    for (std::size_t row = before.rows; row < record.rows.size(); ++row) {
-      record::Validity& validity = record.rows[row].validity;
-      if (std::exchange(validity.valid, false)) validity.reasons.push_back(reason_of(*lost));
-    }
+    for (std::size_t row = before.rows; row < record.rows.size(); ++row)
+      if (record.rows[row].validity.valid) record::invalidate(record.rows[row].validity, reason_of(*lost), lost->rule);
   }
   if (status && !lost) status = experiment->conclude(context, record);
   if (!lost) lost = loss_of(context);
   if (lost) status = *std::move(lost);
   if (!status) end_with(record, record::State::failed, status.error());
-  record.peak_memory_bytes = context.memory.peak().count;
+  record.peak_memory_bytes = std::max(peak, context.memory.peak()).count;
   record.elapsed_seconds = (monotonic_now() - start).count;
   return record;
 }

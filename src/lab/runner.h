@@ -10,6 +10,9 @@ namespace rl::lab {
 // The points an experiment would measure. Errors: usage (an override of no axis).
 Result<std::vector<Point>> points_of(const Experiment& experiment, const Context& context);
 
+// About how long it takes in the context's mode and on its device.
+Seconds expected_time(const Info& info, const Context& context);
+
 // Runs one experiment to its record. What goes wrong becomes part of the record: skipped (not available, or the device
 // was lost before), failed (begin or conclude, or the device was lost meanwhile: no further point is measured), or
 // invalid rows. Errors: usage only.

@@ -70,7 +70,10 @@ TEST_F(RunTest, TheListNamesEveryRowOfThePlan) {
                          "power", "tensor-cores", "engines", "combined"})
     EXPECT_THAT(list.out, HasSubstr(id));
   EXPECT_THAT(list.out, Not(HasSubstr("not built yet")));
-  EXPECT_THAT(run({"run", "--dry-run"}).out, HasSubstr("seq 256"));
+  const std::string dry = run({"run", "--dry-run"}).out;
+  EXPECT_THAT(dry, HasSubstr("seq 256"));
+  EXPECT_THAT(dry, HasSubstr("8 points, about 25.0 s"));
+  EXPECT_THAT(dry, HasSubstr("in all about "));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "runs")) << "nothing was measured, nothing is written";
 }
 

@@ -59,6 +59,18 @@ TEST_F(BatchingTest, TimesThreeWaysThenArrivalsThenWhatFits) {
   expect_recomputable(record);
 }
 
+TEST_F(BatchingTest, FewStandForAllByTheirLengths) {
+  const auto all = requests(40);
+  const auto few = spread_by_length(all, 8);
+  ASSERT_EQ(few.size(), 8u);
+  EXPECT_NEAR(output_tokens(few) / 8, output_tokens(all) / 40, 0.5);
+  for (std::size_t i = 1; i < few.size(); ++i) {
+    EXPECT_LE(few[i - 1].request.max_tokens, few[i].request.max_tokens);
+    EXPECT_NE(few[i - 1].request.prompt, few[i].request.prompt);
+  }
+  EXPECT_EQ(output_tokens(spread_by_length(all, 40)), output_tokens(all));
+}
+
 TEST_F(BatchingTest, ALoadAloneMeasuresTheThroughputItRefersTo) {
   ASSERT_VALUE(const record::Experiment record,
                run("batching", {{"load", {"50"}}, {"seqs", {"2"}}, {"requests", {"3"}}}));
@@ -125,14 +137,14 @@ TEST_F(BatchingTest, ABatchThatChangesTokensIsNotTimedUnlessItNeverPromisedEqual
 TEST_F(BatchingTest, APlanThatIsNotWhatIsAllocatedIsInvalid) {
   lab::Context context{.backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_};
   const auto engine = make_engine(false);
-  const Bytes memory = engine->memory_plan().of("weights") + Bytes{64 << 20};
-  ASSERT_VALUE(const record::Row right, try_largest_batch(context, *engine, 256, memory));
+  const Bytes weights = engine->memory_plan().of("weights"), memory = weights + Bytes{64 << 20};
+  ASSERT_VALUE(const record::Row right, try_largest_batch(context, *engine, weights, 256, memory));
   EXPECT_TRUE(right.validity.valid);
   // Memory that somebody else takes and the plan does not know of.
   LimitedResource less(device_->memory(), memory_.live() + Bytes{32 << 20});
   CountingResource short_of_it(less);
   lab::Context poor{.backend = backend_, .oracle = oracle_, .memory = short_of_it, .model = model_};
-  ASSERT_VALUE(const record::Row wrong, try_largest_batch(poor, *engine, 256, memory));
+  ASSERT_VALUE(const record::Row wrong, try_largest_batch(poor, *engine, weights, 256, memory));
   EXPECT_FALSE(wrong.validity.valid);
   EXPECT_THAT(wrong.validity.reasons[0], testing::HasSubstr("were predicted to fit and did not"));
 }

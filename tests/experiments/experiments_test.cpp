@@ -62,19 +62,65 @@ TEST_F(ExperimentsTest, AWrongVariantIsNotTimed) {
   EXPECT_TRUE(record.comparisons.empty());
 }
 
-TEST_F(ExperimentsTest, OutOfMemoryIsAResultOfThePoint) {
-  LimitedResource small(device_->memory(), {1 << 20});
+TEST_F(ExperimentsTest, ScoresThatDoNotFitAreAResultAndLongerOnesAreNotTried) {
+  LimitedResource small(device_->memory(), {2 << 20});
   CountingResource counted(small);
   lab::Context context{.backend = backend_,
                        .oracle = oracle_,
                        .memory = counted,
                        .model = model_,
-                       .axes = {{"seq", {"64", "2048"}}, {"heads", {"1"}}, {"causal", {"no"}}}};
-  ASSERT_VALUE(const record::Experiment record, lab::run_experiment(*find("attention"), context));
+                       .effort = 0.1,
+                       .axes = {{"seq", {"64", "1024", "2048"}}, {"heads", {"1"}}, {"causal", {"no"}}}};
+  ASSERT_VALUE(record::Experiment record, lab::run_experiment(*find("attention"), context));
   EXPECT_EQ(record.state, State::done);
-  ASSERT_EQ(record.rows.size(), 3u);
-  EXPECT_THAT(record.rows[2].validity.reasons[0], testing::HasSubstr("out of memory"));
+  std::vector<std::string> rows;
+  for (const record::Row& row : record.rows) {
+    EXPECT_TRUE(row.validity.valid);
+    rows.push_back(*lab::find_axis(row, "variant") + " " + *lab::find_axis(row, "seq"));
+    EXPECT_EQ(lab::find_metric(row, "time") == nullptr, rows.back() == "standard 1024") << rows.back();
+  }
+  EXPECT_THAT(rows, testing::ElementsAre("standard 64", "flash 64", "standard 1024", "flash 1024", "flash 2048"));
+  EXPECT_THAT(record.rows[2].note, testing::MatchesRegex("does not fit: needs [^,]+, free .+"));
+  EXPECT_EQ(record.comparisons.size(), 1u);
   EXPECT_EQ(counted.live().count, 0);
+  expect_recomputable(record);
+
+  LimitedResource smaller(device_->memory(), {1 << 18});
+  CountingResource none(smaller);
+  lab::Context poor{.backend = backend_,
+                    .oracle = oracle_,
+                    .memory = none,
+                    .model = model_,
+                    .effort = 0.1,
+                    .axes = {{"seq", {"1024"}}, {"heads", {"1"}}, {"causal", {"no"}}}};
+  ASSERT_VALUE(record, lab::run_experiment(*find("attention"), poor));
+  ASSERT_EQ(record.rows.size(), 2u);
+  for (const record::Row& row : record.rows) EXPECT_THAT(row.note, testing::HasSubstr("Q, K, V and O do not fit"));
+  EXPECT_EQ(none.live().count, 0);
+}
+
+// Experiments after each other load the model once; one that does not run it finds the memory free.
+TEST_F(ExperimentsTest, ExperimentsShareTheWeightsOfARun) {
+  lab::Context context{.backend = backend_,
+                       .oracle = oracle_,
+                       .memory = memory_,
+                       .model = model_,
+                       .effort = 0.1,
+                       .axes = {{"load", {"prefill", "decode"}}, {"tokens", {"16"}}}};
+  ASSERT_VALUE(const record::Experiment baseline, lab::run_experiment(*find("baseline"), context));
+  EXPECT_EQ(baseline.state, State::done);
+  const Bytes kept = memory_.live();
+  EXPECT_GT(kept.count, model_.config.parameters()) << "the weights stay";
+  EXPECT_GE(baseline.peak_memory_bytes, kept.count);
+  EXPECT_GE(lab::find_metric(baseline.rows.at(0), "point_peak_memory")->value, static_cast<double>(kept.count));
+  context.axes = {};
+  ASSERT_VALUE(const record::Experiment engines, lab::run_experiment(*find("engines"), context));
+  ASSERT_EQ(engines.rows.size(), 1u);
+  EXPECT_EQ(memory_.live(), kept) << "no second copy";
+  context.axes = {{"seq", {"64"}}, {"heads", {"1"}}, {"causal", {"no"}}};
+  ASSERT_VALUE(const record::Experiment attention, lab::run_experiment(*find("attention"), context));
+  EXPECT_LT(attention.peak_memory_bytes, kept.count);
+  EXPECT_EQ(memory_.live().count, 0);
 }
 
 TEST_F(ExperimentsTest, BaselineShowsCeilingsPrefillAndDecode) {

@@ -2,6 +2,7 @@
 
 #include "experiments/fixture.h"
 #include "experiments/ladder.h"
+#include "model/synthetic.h"
 
 namespace rl::experiments {
 namespace {
@@ -41,7 +42,10 @@ TEST_F(FormatsTest, QuantizationMeasuresBytesQualityAndNativeSpeedOnly) {
   EXPECT_LT(value_of(*int8, "weight_bytes"), value_of(*bf16, "weight_bytes"));
   EXPECT_EQ(lab::find_metric(*fp8, "prefill_time"), nullptr) << "emulated";
   EXPECT_THAT(fp8->note, testing::HasSubstr("emulated"));
-  EXPECT_NE(lab::find_metric(*int8, "prefill_time"), nullptr);
+  for (const char* metric : {"prefill_time", "decode_token_time"}) {
+    EXPECT_NE(lab::find_metric(*int8, metric), nullptr) << metric;
+    EXPECT_NE(lab::find_metric(*bf16, metric), nullptr) << metric << ", of the baseline alone";
+  }
   EXPECT_THAT(fp8->path, testing::Contains(testing::HasSubstr("linear/cpu.emulated")));
 
   EXPECT_EQ(hypothesis_of(record, "quantization.fp8_speed").outcome, Outcome::skipped);
@@ -52,6 +56,43 @@ TEST_F(FormatsTest, QuantizationMeasuresBytesQualityAndNativeSpeedOnly) {
   EXPECT_EQ(hypothesis_of(record, "quantization.int8_degradation").outcome, Outcome::refuted);
   EXPECT_EQ(memory_.live().count, 0);
   expect_recomputable(record);
+}
+
+// Drawn weights have no quality: a trained model's stands for it, in rows of its own.
+TEST_F(FormatsTest, ATrainedModelsQualityStandsForDrawnWeights) {
+  model::ModelConfig small = model_.config;
+  small.layers = 2;
+  ASSERT_VALUE(const model::ModelSource drawn, model::synthetic_model("two layers", small));
+  lab::Context context{.backend = backend_,
+                       .oracle = oracle_,
+                       .memory = memory_,
+                       .model = drawn,
+                       .effort = 0.1,
+                       .axes = {{"format", {"bf16", "int8"}}},
+                       .trained = &model_};
+  ASSERT_VALUE(const record::Experiment formats, lab::run_experiment(*find("quantization"), context));
+  std::vector<std::string> rows;
+  for (const record::Row& row : formats.rows) {
+    EXPECT_TRUE(row.validity.valid);
+    if (lab::find_axis(row, "format") == nullptr) continue;
+    const std::string &shape = *lab::find_axis(row, "shape"), &format = *lab::find_axis(row, "format");
+    rows.push_back(shape + " " + format);
+    EXPECT_EQ(lab::find_metric(row, "mean_kld") != nullptr, shape == "demo") << rows.back();
+    EXPECT_EQ(lab::find_metric(row, "prefill_time") != nullptr, shape == "given") << rows.back();
+    EXPECT_EQ(lab::find_metric(row, "decode_token_time") != nullptr, shape == "given") << rows.back();
+  }
+  EXPECT_THAT(rows, testing::ElementsAre("demo bf16", "given bf16", "demo int8", "given int8"));
+  EXPECT_THAT(formats.meaning, testing::HasSubstr("int8 saves"));
+  EXPECT_TRUE(hypothesis_of(formats, "quantization.int8_speed").measured);
+  expect_recomputable(formats);
+
+  context.axes = {{"rung", {"baseline", "flash", "format"}}};
+  ASSERT_VALUE(const record::Experiment combined, lab::run_experiment(*find("combined"), context));
+  EXPECT_THAT(combined.notes, testing::Contains(testing::HasSubstr("the rows' quality is that of demo")));
+  EXPECT_EQ(row_of(combined, "rung", "format")->note, "int8");
+  EXPECT_GT(value_of(*row_of(combined, "rung", "format"), "mean_kld"), 0);
+  context.weights.drop();
+  EXPECT_EQ(memory_.live().count, 0);
 }
 
 TEST_F(FormatsTest, RungsAreTheLadderThenAllButOne) {

@@ -1,6 +1,7 @@
 // The experiment on streams at sizes that take moments, and with a planted fault.
 
 #include "experiments/fixture.h"
+#include "experiments/timeline.h"
 
 namespace rl::experiments {
 namespace {
@@ -28,10 +29,27 @@ TEST_F(ExperimentsTest, StreamsTimesThreeWaysThatGiveTheSameTokens) {
     }
   }
   EXPECT_THAT(record.rows[2].note, testing::HasSubstr("in one step of 120 tokens"));
+  EXPECT_EQ(lab::find_metric(record.rows[0], "overlap_share")->value, 0) << "one after the other";
+  EXPECT_EQ(lab::find_metric(record.rows[0], "steps_at_once")->value, 1);
+  EXPECT_GE(lab::find_metric(record.rows[1], "steps_at_once")->value, 1);
+  EXPECT_THAT(record.meaning, testing::HasSubstr("By the device's timestamps 2 workers had"));
   EXPECT_EQ(record.comparisons.size(), 3u);
   for (const record::Hypothesis& hypothesis : record.hypotheses) EXPECT_TRUE(hypothesis.measured) << hypothesis.id;
   EXPECT_EQ(memory_.live().count, 0) << "everything is given back";
   expect_recomputable(record);
+}
+
+TEST(Overlap, CountsOnlyTheTimesAtWhichStepsRun) {
+  const auto span = [](double begin, double end) { return Span{{begin}, {end}}; };
+  const Overlap alone = overlap_of({{span(0, 2), span(2, 4)}});
+  EXPECT_EQ(alone.share, 0);
+  EXPECT_EQ(alone.mean, 1);
+  EXPECT_EQ(alone.step.count, 2);
+  // 0..1 one step, 1..3 two, 3..4 one, 4..6 none, 6..8 three.
+  const Overlap three = overlap_of({{span(0, 3), span(6, 8)}, {span(1, 4), span(6, 8)}, {span(6, 8)}});
+  EXPECT_DOUBLE_EQ(three.share, 4.0 / 6);
+  EXPECT_DOUBLE_EQ(three.mean, 12.0 / 6);
+  EXPECT_EQ(overlap_of({}).mean, 0);
 }
 
 TEST_F(ExperimentsTest, StreamsSaysWhenThereAreTooFewProcessors) {
@@ -60,7 +78,7 @@ TEST_F(ExperimentsTest, StreamsLeavesOutWhatTheModelsContextCannotHold) {
   model_.config.max_positions = 512;
   ASSERT_VALUE(const record::Experiment standard, run("streams", {{"inputs", {"2"}}}));
   EXPECT_TRUE(standard.rows.empty()) << "512 tokens and those that are generated";
-  EXPECT_THAT(standard.notes, testing::Contains(testing::HasSubstr("needs a context of 520, the model has 512")));
+  EXPECT_THAT(standard.notes, testing::Contains(testing::HasSubstr("needs a context of 520; the model has 512")));
   ASSERT_VALUE(const record::Experiment asked, run("streams", {{"inputs", {"2"}}, {"tokens", {"512"}}}));
   ASSERT_EQ(asked.rows.size(), 1u);
   EXPECT_FALSE(asked.rows[0].validity.valid);

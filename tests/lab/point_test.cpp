@@ -28,19 +28,24 @@ const std::vector<Axis> kAxes = {{"seq", "tokens", {"64", "128"}, {"64", "128", 
                                  {"causal", "mask", {"no", "yes"}, {"no", "yes"}}};
 
 TEST(Cross, LastAxisFastestAndModesDiffer) {
-  const auto quick = cross(kAxes, false, {}).value();
+  const auto quick = cross(kAxes, AxisSet::quick, {}).value();
   ASSERT_EQ(quick.size(), 4u);
   EXPECT_EQ(quick[0].label(), "seq 64, causal no");
   EXPECT_EQ(quick[1].label(), "seq 64, causal yes");
   EXPECT_EQ(quick[2].number("seq"), 128);
-  EXPECT_EQ(cross(kAxes, true, {}).value().size(), 6u);
+  EXPECT_EQ(cross(kAxes, AxisSet::full, {}).value().size(), 6u);
+  EXPECT_EQ(cross(kAxes, AxisSet::gpu, {}).value().size(), 6u) << "an axis without values of its own for a GPU";
+  const std::vector<Axis> longer = {{"seq", "tokens", {"64"}, {"64", "128"}, {"64", "128", "256"}}};
+  EXPECT_EQ(cross(longer, AxisSet::full, {}).value().size(), 2u);
+  EXPECT_EQ(cross(longer, AxisSet::gpu, {}).value().size(), 3u);
+  EXPECT_EQ(values_of(longer[0], AxisSet::gpu, {{"seq", {"8"}}}), Values({"8"}));
 }
 
 TEST(Cross, AnOverrideReplacesItsAxisAndMustNameOne) {
-  const auto points = cross(kAxes, false, {{"seq", {"4096"}}}).value();
+  const auto points = cross(kAxes, AxisSet::quick, {{"seq", {"4096"}}}).value();
   ASSERT_EQ(points.size(), 2u);
   EXPECT_EQ(points[1].label(), "seq 4096, causal yes");
-  const auto refused = cross(kAxes, false, {{"sequence", {"1"}}});
+  const auto refused = cross(kAxes, AxisSet::quick, {{"sequence", {"1"}}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().expected, "--seq, --causal");
 }

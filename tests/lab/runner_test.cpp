@@ -30,7 +30,7 @@ const Info& scripted_info() {
 class Scripted final : public Experiment {
  public:
   const Info& info() const override { return scripted_info(); }
-  bool wanted(const Point& point, Mode) const override { return point.text("n") != "4"; }
+  bool wanted(const Point& point, const Context&) const override { return point.text("n") != "4"; }
   Status available(const Context&) const override { return script->available; }
   Status begin(Context&, record::Experiment&) override { return script->begin; }
   Status measure(Context& context, const Point& point, record::Experiment& record) override {
