@@ -2,6 +2,7 @@
 // Kills real runs at random moments, resumes them, and looks at what is left after each kill.
 
 #include <array>
+#include <cmath>
 #include <random>
 #include <set>
 
@@ -9,19 +10,56 @@
 
 #include "base/clock.h"
 #include "e2e/program.h"
+#include "record/integrity.h"
 #include "record/json.h"
 #include "record/store.h"
 
 namespace rl::e2e {
 
+// How far a run had come when it was killed: by how many of its four experiments were in the store, then by its files.
+inline constexpr std::array<const char*, 7> kStages = {"0 of 4 experiments in the store",
+                                                       "1 of 4",
+                                                       "2 of 4",
+                                                       "3 of 4",
+                                                       "4 of 4, the run not yet finished",
+                                                       "finished in the store, not all files written",
+                                                       "all files written"};
+
 struct KillTally {
   int kills = 0, finished_runs = 0;
-  int kept = 0;                // experiments in the store that a resumed run did not measure again
-  int lost = 0;                // reported as done, or there before, and gone or changed afterwards
-  int doubled = 0;             // twice in a run
-  std::array<int, 5> at = {};  // kills, by how many of the run's four experiments were in the store
-  int damaged = 0;             // stores with a finding, finished runs that do not verify or lack an experiment
+  int kept = 0;                             // experiments in the store that a resumed run did not measure again
+  int lost = 0;                             // reported as done, or there before, and gone or changed afterwards
+  int doubled = 0;                          // twice in a run
+  std::array<int, kStages.size()> at = {};  // kills by stage
+  int damaged = 0;  // stores with a finding, finished runs that do not verify or lack an experiment
 };
+
+// Half of the moments are anywhere in a run. In the other half the kill comes shortly after an experiment that `done`
+// lacks (or at the start, if it lacks none): the steps between two experiments and after the last take milliseconds.
+class Moments {
+ public:
+  Moments(double run_seconds, std::uint64_t seed) : anywhere_(0, 1.2 * run_seconds), engine_(seed) {}
+
+  Moment next(const std::vector<std::string>& ids, const std::map<std::string, std::string>& done) {
+    if (engine_() % 2 == 0) return {.seconds = anywhere_(engine_)};
+    std::vector<std::string> missing;
+    for (const std::string& id : ids)
+      if (!done.contains(id)) missing.push_back(id);
+    if (missing.empty()) return {.seconds = std::uniform_real_distribution<double>(0, 0.15)(engine_)};
+    // From 0.1 ms, the step of a commit, to 100 ms, that of the files; as many in each decade.
+    return {.seconds = std::pow(10, std::uniform_real_distribution<double>(-4, -1)(engine_)),
+            .line = missing[engine_() % missing.size()] + " "};
+  }
+
+ private:
+  std::uniform_real_distribution<double> anywhere_;
+  std::mt19937_64 engine_;
+};
+
+inline std::size_t stage_of(const record::Run& run, const std::string& runs) {
+  if (run.finished.empty()) return std::min<std::size_t>(run.experiments.size(), 4);
+  return record::check_sums(std::filesystem::path(runs) / run.id).empty() ? 6 : 5;
+}
 
 inline KillTally kill_runs(int kills, std::uint64_t seed) {
   const Scratch scratch;
@@ -32,10 +70,8 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
       "--runs", runs};
   const Seconds start = monotonic_now();
   EXPECT_EQ(redline(fresh).status, 0);
-  const double length = (monotonic_now() - start).count;
+  Moments moments((monotonic_now() - start).count, seed);
 
-  std::mt19937_64 engine(seed);
-  std::uniform_real_distribution<double> moment(0, 1.2 * length);
   KillTally tally{.finished_runs = 1};
   std::string current;                        // the run that goes on; empty: none
   std::map<std::string, std::string> before;  // its experiments
@@ -49,7 +85,7 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
   while (tally.kills < kills) {
     std::vector<std::string> arguments = fresh;
     if (!current.empty()) arguments = {"run", "--resume", current, "--runs", runs};
-    const Finished ended = redline_killed_after(arguments, moment(engine));
+    const Finished ended = redline_killed_at(arguments, moments.next(ids, before));
     const bool killed = ended.status == -9;
     tally.kills += killed;
 
@@ -81,14 +117,12 @@ inline KillTally kill_runs(int kills, std::uint64_t seed) {
       tally.lost += !now.contains(id) || now[id] != json;
       ++tally.kept;
     }
-    for (const std::string& id : ids) {
-      const std::size_t line = ended.err.find(id + " ");
-      if (line != std::string::npos && ended.err.find(" done", line) < ended.err.find('\n', line))
-        tally.lost += !now.contains(id);
-    }
+    // Its line comes when it is in the store.
+    for (const std::string& id : ids)
+      tally.lost += ("\n" + ended.err).find("\n" + id + " ") != std::string::npos && !now.contains(id);
     before = now;
     if (killed) {
-      ++tally.at[std::min(now.size(), tally.at.size() - 1)];
+      ++tally.at[stage_of(*run, runs)];
       continue;
     }
     // It came to its end: everything is there once, and all of it is as written.
@@ -110,8 +144,8 @@ inline void expect_nothing_lost(const KillTally& tally) {
   EXPECT_EQ(tally.lost, 0);
   EXPECT_EQ(tally.doubled, 0);
   EXPECT_EQ(tally.damaged, 0);
-  std::printf("kills with 0 to 4 of 4 experiments in the store: %d %d %d %d %d\n", tally.at[0], tally.at[1],
-              tally.at[2], tally.at[3], tally.at[4]);
+  for (std::size_t stage = 0; stage < kStages.size(); ++stage)
+    std::printf("%4d kills at: %s\n", tally.at[stage], kStages[stage]);
   std::printf("%d kills, %d runs came to their end, %d finished experiments kept, %d lost, %d doubled, %d damaged\n",
               tally.kills, tally.finished_runs, tally.kept, tally.lost, tally.doubled, tally.damaged);
 }

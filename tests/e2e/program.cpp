@@ -34,9 +34,36 @@ std::string read_text(const fs::path& file) {
   return text.str();
 }
 
-Finished redline(const std::vector<std::string>& arguments) { return redline_killed_after(arguments, -1); }
+namespace {
 
-Finished redline_killed_after(const std::vector<std::string>& arguments, double seconds) {
+bool has_line(const std::string& text, const std::string& beginning) {
+  for (std::size_t at = text.find(beginning); at != text.npos; at = text.find(beginning, at + 1))
+    if (at == 0 || text[at - 1] == '\n') return true;
+  return false;
+}
+
+bool has_ended(pid_t child) {
+  siginfo_t ended{};
+  RL_CHECK(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0);
+  return ended.si_pid == child;
+}
+
+// Until the moment has come or the child has ended.
+void wait_for(const Moment& moment, pid_t child, const fs::path& err) {
+  const Seconds tick{1e-4};
+  std::uintmax_t seen = 0;
+  while (!moment.line.empty() && !has_ended(child)) {
+    std::error_code ignored;
+    const std::uintmax_t size = fs::file_size(err, ignored);
+    if (size != seen && has_line(read_text(err), moment.line)) break;
+    seen = size;
+    sleep_for(tick);
+  }
+  const Seconds start = monotonic_now();
+  while ((monotonic_now() - start).count < moment.seconds && !has_ended(child)) sleep_for(tick);
+}
+
+Finished run_child(const std::vector<std::string>& arguments, const Moment* killed) {
   const Scratch scratch;
   const std::string program = REDLINE_BINARY_DIR "/redline", out = (scratch / "out").string(),
                     err = (scratch / "err").string();
@@ -55,18 +82,20 @@ Finished redline_killed_after(const std::vector<std::string>& arguments, double 
   RL_CHECK_MSG(code == 0, program);
 
   int status = 0;
-  if (seconds >= 0) {
-    const Seconds start = monotonic_now();
-    while ((monotonic_now() - start).count < seconds) {
-      siginfo_t ended{};
-      RL_CHECK(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0);
-      if (ended.si_pid == child) break;
-      sleep_for(Seconds{1e-3});
-    }
+  if (killed != nullptr) {
+    wait_for(*killed, child, err);
     ::kill(child, SIGKILL);
   }
   RL_CHECK(::waitpid(child, &status, 0) == child);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_text(out), read_text(err)};
+}
+
+}  // namespace
+
+Finished redline(const std::vector<std::string>& arguments) { return run_child(arguments, nullptr); }
+
+Finished redline_killed_at(const std::vector<std::string>& arguments, const Moment& moment) {
+  return run_child(arguments, &moment);
 }
 
 }  // namespace rl::e2e

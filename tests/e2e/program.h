@@ -15,8 +15,14 @@ struct Finished {
 // arguments: without the program's name. The child gets no standard input.
 Finished redline(const std::vector<std::string>& arguments);
 
-// The same, but killed (SIGKILL) if it still runs after so many seconds: status -9.
-Finished redline_killed_after(const std::vector<std::string>& arguments, double seconds);
+// So many seconds after the start, or after standard error has a line that begins with `line`.
+struct Moment {
+  double seconds = 0;
+  std::string line;  // empty: the start
+};
+
+// The same, but killed (SIGKILL) if it still runs at that moment: status -9.
+Finished redline_killed_at(const std::vector<std::string>& arguments, const Moment& moment);
 
 // A folder that is removed with its contents.
 class Scratch {

@@ -5,10 +5,10 @@
 #include <fstream>
 
 #include <gmock/gmock.h>
-#include <sqlite3.h>
 
 #include "check/result.h"
 #include "folder.h"
+#include "outside.h"
 #include "random_run.h"
 #include "record/store.h"
 #include "record/write_run.h"
@@ -26,54 +26,6 @@ std::string content(const std::filesystem::path& file) {
 void write(const std::filesystem::path& file, const std::string& text) {
   std::ofstream(file, std::ios::binary | std::ios::trunc) << text;
 }
-
-// A byte with one bit turned over.
-void flip(std::string& text, std::mt19937_64& engine) {
-  text[engine() % text.size()] ^= static_cast<char>(1 << (engine() % 8));
-}
-
-// SQL from outside, on a connection that does not wait for the disk.
-class Outside {
- public:
-  explicit Outside(const std::filesystem::path& folder) {
-    RL_CHECK(sqlite3_open((folder / "redline.db").c_str(), &db_) == SQLITE_OK);
-    sqlite3_exec(db_, "PRAGMA synchronous=OFF", nullptr, nullptr, nullptr);  // refused by a damaged file, which is fine
-  }
-  Outside(const Outside&) = delete;
-  ~Outside() { sqlite3_close(db_); }
-
-  void set(const char* table, const char* column, int row, const std::string& value) {
-    const std::string sql = fmt::format("UPDATE {} SET {} = CAST(?1 AS TEXT) WHERE rowid = ?2", table, column);
-    sqlite3_stmt* statement = nullptr;
-    RL_CHECK(sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr) == SQLITE_OK);
-    sqlite3_bind_blob(statement, 1, value.data(), static_cast<int>(value.size()), SQLITE_STATIC);
-    sqlite3_bind_int(statement, 2, row);
-    EXPECT_EQ(sqlite3_step(statement), SQLITE_DONE) << sqlite3_errmsg(db_);
-    sqlite3_finalize(statement);
-  }
-  std::string get(const char* table, const char* column, int row) {
-    return all(fmt::format("SELECT CAST({} AS BLOB) FROM {} WHERE rowid = {}", column, table, row)).substr(1);
-  }
-  // Every value of every row; empty if it cannot be read.
-  std::string all(const std::string& sql) {
-    sqlite3_stmt* statement = nullptr;
-    std::string text;
-    int code = sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr);
-    if (code == SQLITE_OK)
-      for (code = sqlite3_step(statement); code == SQLITE_ROW; code = sqlite3_step(statement))
-        for (int column = 0; column < sqlite3_column_count(statement); ++column) {
-          const auto* data = static_cast<const char*>(sqlite3_column_blob(statement, column));
-          text += "|";
-          text += std::string(data ? data : "", static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
-        }
-    sqlite3_finalize(statement);
-    return code == SQLITE_DONE ? text : "";
-  }
-  int count(const char* table) { return std::stoi(all(fmt::format("SELECT count(*) FROM {}", table)).substr(1)); }
-
- private:
-  sqlite3* db_ = nullptr;
-};
 
 // No two become equal by one flipped bit.
 constexpr const char *kRuns[] = {"run-1", "run-second", "the-third"},
@@ -102,20 +54,12 @@ void fill(const std::filesystem::path& folder) {
 TEST(StoreIntegrity, FindsOneFlippedBitInEachOfAThousandRows) {
   const TemporaryFolder folder;
   fill(folder.path());
-  struct Cell {
-    const char *table, *column;
-  };
-  const Cell cells[] = {
-      {"runs", "started"},     {"runs", "mode"},          {"runs", "model"},      {"runs", "device"},
-      {"runs", "header"},      {"runs", "digest"},        {"experiments", "run"}, {"experiments", "id"},
-      {"experiments", "body"}, {"experiments", "digest"}, {"baselines", "run"},   {"baselines", "name"},
-      {"runs", "id"}};
   Outside outside(folder.path());
   ASSERT_VALUE(const Store store, Store::open(folder.path()));
   std::mt19937_64 engine(1);
   int missed = 0;
   for (int i = 0; i < 1000; ++i) {
-    const Cell& cell = cells[static_cast<std::size_t>(i) % std::size(cells)];
+    const Cell& cell = kCells[static_cast<std::size_t>(i) % std::size(kCells)];
     const int row = 1 + static_cast<int>(engine() % static_cast<std::uint64_t>(outside.count(cell.table)));
     const std::string before = outside.get(cell.table, cell.column, row);
     std::string after = before;
