@@ -71,6 +71,18 @@ inline constexpr AttentionCase kAttentionCases[] = {
     {"peaked", kQuick, 2, 2, 64, {{70, 200}, {1, 300}}, true, 0, 0, false, 64, 12},
     {"nearly_one_hot", kQuick | kSanitize, 2, 1, 32, {{9, 80}}, true, 0, 0, false, 64, 200},
     {"small_pages", kQuick | kSanitize, 2, 1, 16, {{18, 37}, {1, 16}, {1, 17}}, true, 0, 0, false, 16},
+    // Blocks of queries and tiles of keys: tails of one row, windows that begin and end within tiles, pages that are
+    // smaller and larger than a tile, rows that fill no tile's width.
+    {"tail_row.64", kQuick, 2, 1, 64, {{129, 129}, {65, 200}}},
+    {"tail_row.128", kQuick | kSanitize, 2, 1, 128, {{129, 193}, {65, 65}}},
+    {"tail_row.256", kQuick | kSanitize, 1, 1, 256, {{129, 161}, {65, 65}}},
+    {"window_across_tiles", kQuick, 2, 1, 128, {{200, 330}, {70, 71}}, true, 100},
+    {"full.ragged", kQuick, 4, 2, 128, {{150, 150}, {33, 97}, {64, 128}}, false},
+    {"pages_16.128", kQuick, 2, 1, 128, {{70, 100}, {1, 33}}, true, 0, 0, false, 16},
+    {"pages_32", kQuick, 2, 1, 64, {{70, 100}, {130, 192}}, true, 0, 0, false, 32},
+    {"pages_256", kQuick, 2, 1, 128, {{150, 600}, {1, 257}}, true, 0, 0, false, 256},
+    {"head_dim_80", kQuick, 2, 1, 80, {{140, 140}, {65, 129}}},
+    {"long_rows", kQuick, 2, 1, 32, {{2, 8300}, {1, 12000}}},
     // Models.
     of_model("demo.prefill", kQuick, kDemo, {{192, 192}}, 24),
     of_model("demo.decode", kQuick, kDemo, {{1, 700}, {1, 41}}),

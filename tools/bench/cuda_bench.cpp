@@ -145,19 +145,20 @@ Status linear(Bench& bench) {
 struct AttentionShape {
   std::int64_t seqs, queries, keys, heads, kv_heads, head_dim;
   bool causal;
-  DType cache = DType::bf16;
+  DType type = DType::bf16, cache = DType::bf16;
   std::int64_t chunk = 0;  // queries of one sequence more, of as many keys
 };
 
 Status attention_one(Bench& bench, const AttentionShape& s) {
   const std::int64_t seqs = s.seqs + (s.chunk > 0 ? 1 : 0), tokens = s.seqs * s.queries + s.chunk;
   const std::int64_t pages = (s.keys + 63) / 64;
-  RL_ASSIGN(const Buffer q, bench.random(tokens * s.heads * s.head_dim * 2));
   RL_ASSIGN(const Buffer out, bench.random(tokens * s.heads * s.head_dim * 2));
   const std::int64_t kv_bytes = seqs * pages * 64 * s.kv_heads * s.head_dim * size_of(s.cache);
-  const int sets = s.queries > 1 ? 1 : static_cast<int>(std::clamp<std::int64_t>(200'000'000 / kv_bytes, 1, 16));
-  std::vector<Buffer> k, v;
+  const int sets = s.queries > 1 ? 2 : static_cast<int>(std::clamp<std::int64_t>(200'000'000 / kv_bytes, 2, 16));
+  std::vector<Buffer> q, k, v;
   for (int i = 0; i < sets; ++i) {
+    RL_ASSIGN(Buffer queries, bench.random(tokens * s.heads * s.head_dim * 2));
+    q.push_back(std::move(queries));
     RL_ASSIGN(Buffer keys, bench.random(kv_bytes));
     RL_ASSIGN(Buffer values, bench.random(kv_bytes));
     k.push_back(std::move(keys)), v.push_back(std::move(values));
@@ -179,7 +180,7 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
   RL_TRY(bench.stream->synchronize());
   const auto args_of = [&](int i) {
     const auto set = static_cast<std::size_t>(i % sets);
-    return ops::AttentionArgs{.q = tensor(q.data(), DType::bf16, {tokens, s.heads, s.head_dim}),
+    return ops::AttentionArgs{.q = tensor(q[set].data(), s.type, {tokens, s.heads, s.head_dim}),
                               .kv = {.k = tensor(k[set].data(), s.cache, {seqs * pages, s.kv_heads, 64, s.head_dim}),
                                      .v = tensor(v[set].data(), s.cache, {seqs * pages, s.kv_heads, 64, s.head_dim})},
                               .index = {.page_table = tensor(d_table.data(), DType::i32, {seqs, pages}),
@@ -189,7 +190,7 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
                               .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim)),
                               .max_kv = s.keys,
                               .max_q = std::max(s.queries, s.chunk),
-                              .out = tensor(out.data(), DType::bf16, {tokens, s.heads, s.head_dim})};
+                              .out = tensor(out.data(), s.type, {tokens, s.heads, s.head_dim})};
   };
   for (const auto& variant : catalog().attention) {
     const std::string_view name = variant.name;
@@ -199,7 +200,7 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
     if (!variant.supports(args_of(0), bench.device->info().arch)) continue;
     auto workspace = Buffer::make(bench.device->memory(), variant.workspace(args_of(0)));
     if (!workspace) continue;
-    const auto seconds = bench.time(s.queries > 1 ? 3 : 2 * std::max(sets, 8), [&](int i) {
+    const auto seconds = bench.time(s.queries > 1 ? 4 : 2 * std::max(sets, 8), [&](int i) {
       return variant.launch(args_of(i), workspace->data(), *bench.stream);
     });
     if (!seconds) {
@@ -209,9 +210,9 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
     const double flops = 4.0 * static_cast<double>(s.seqs * s.heads * s.head_dim) * static_cast<double>(s.queries) *
                          static_cast<double>(s.keys) * (s.causal && s.queries > 1 ? 0.5 : 1);
     std::printf(
-        "%-24s D %3ld heads %2ld/%2ld seqs %2ld q %5ld+%-4ld kv %6ld %s %-7s: %9.2f us %7.1f TFLOP/s %6.3f TB/s, "
+        "%-24s %-8s D %3ld heads %2ld/%2ld seqs %2ld q %5ld+%-4ld kv %6ld %s %-7s: %9.2f us %7.1f TFLOP/s %6.3f TB/s, "
         "workspace %.0f MiB\n",
-        variant.name, s.head_dim, s.heads, s.kv_heads, s.seqs, s.queries, s.chunk, s.keys,
+        variant.name, name_of(s.type), s.head_dim, s.heads, s.kv_heads, s.seqs, s.queries, s.chunk, s.keys,
         s.causal ? "causal" : "full  ", name_of(s.cache), *seconds * 1e6, flops / *seconds / 1e12,
         2.0 * static_cast<double>(kv_bytes) / *seconds / 1e12,
         static_cast<double>(workspace->size().count) / 1048576.0);
@@ -220,14 +221,17 @@ Status attention_one(Bench& bench, const AttentionShape& s) {
   return ok();
 }
 
+// tools/peers/attention.py prints PyTorch's rows of these shapes.
 Status attention(Bench& bench) {
   std::printf("\nattention\n");
   for (const std::int64_t head_dim : {64, 128, 256})
     for (const bool causal : {false, true})
       for (const std::int64_t seq : {512, 2048, 8192})
         RL_TRY(attention_one(bench, {16384 / seq, seq, seq, 2048 / head_dim, 2048 / head_dim, head_dim, causal}));
-  for (const std::int64_t seq : {512, 1024, 2048, 4096, 8192})
-    RL_TRY(attention_one(bench, {8192 / seq, seq, seq, 16, 16, 128, false}));
+  for (const std::int64_t seq : {512, 1024, 2048, 4096})  // a prefill of the engine
+    RL_TRY(attention_one(bench, {1, seq, seq, 32, 8, 128, true}));
+  for (const std::int64_t seq : {512, 1024, 2048, 4096, 8192})  // the plan's experiment
+    RL_TRY(attention_one(bench, {8192 / seq, seq, seq, 16, 16, 128, false, DType::f16, DType::f16}));
   return ok();
 }
 
@@ -236,12 +240,12 @@ Status decode(Bench& bench) {
   for (const DType cache : {DType::bf16, DType::f8_e4m3}) {
     for (const std::int64_t keys : {512, 2048, 8192, 32768})
       for (const std::int64_t seqs : {1, 16, 64})
-        if (seqs * keys <= 524288) RL_TRY(attention_one(bench, {seqs, 1, keys, 32, 8, 128, true, cache}));
-    RL_TRY(attention_one(bench, {1, 2048, 2048, 32, 8, 128, true, cache}));
-    RL_TRY(attention_one(bench, {1, 512, 8192, 32, 8, 128, true, cache}));
+        if (seqs * keys <= 524288) RL_TRY(attention_one(bench, {seqs, 1, keys, 32, 8, 128, true, DType::bf16, cache}));
+    RL_TRY(attention_one(bench, {1, 2048, 2048, 32, 8, 128, true, DType::bf16, cache}));
+    RL_TRY(attention_one(bench, {1, 512, 8192, 32, 8, 128, true, DType::bf16, cache}));
     // A chunk of a prompt beside decoding sequences; the figures count the latter.
-    RL_TRY(attention_one(bench, {15, 1, 2048, 32, 8, 128, true, cache, 512}));
-    RL_TRY(attention_one(bench, {63, 1, 2048, 32, 8, 128, true, cache, 512}));
+    RL_TRY(attention_one(bench, {15, 1, 2048, 32, 8, 128, true, DType::bf16, cache, 512}));
+    RL_TRY(attention_one(bench, {63, 1, 2048, 32, 8, 128, true, DType::bf16, cache, 512}));
   }
   return ok();
 }

@@ -12,11 +12,32 @@ __device__ inline std::uint32_t smem_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// 10.1 %tid.x, read where it stands: what is computed from it is not kept in registers across a loop.
+__device__ inline int thread_again() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+// The same of a value at hand.
+__device__ inline std::uint32_t again(std::uint32_t x) {
+  std::uint32_t y;
+  asm volatile("mov.b32 %0, %1;" : "=r"(y) : "r"(x));
+  return y;
+}
+
+// 9.7.9.6 shfl.sync of lane 0: says that a value is equal in all lanes, so that it can be in a uniform register.
+__device__ inline int uniform(int x) { return __shfl_sync(0xffffffffu, x, 0); }
+
 // 9.7.9.25.3.1 cp.async: 16 bytes from global to shared memory, past L1. `valid` false writes zeros and reads nothing.
-__device__ inline void cp_async_16(void* shared, const void* global, bool valid = true) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(smem_address(shared)), "l"(global),
-               "r"(valid ? 16 : 0)
+__device__ inline void cp_async_16(std::uint32_t shared, const void* global, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0)
                : "memory");
+}
+__device__ inline void cp_async_16(std::uint32_t shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
+}
+__device__ inline void cp_async_16(void* shared, const void* global, bool valid = true) {
+  cp_async_16(smem_address(shared), global, valid);
 }
 // 9.7.9.25.3.2 cp.async.commit_group
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -27,17 +48,21 @@ __device__ inline void cp_async_wait() {
 }
 
 // 9.7.14.5.15 ldmatrix: four 8x8 matrices of 16-bit elements; thread i gives the address of a row of matrix i / 8.
-__device__ inline void ldmatrix_x4(std::uint32_t (&d)[4], const void* row) {
+__device__ inline void ldmatrix_x4(std::uint32_t (&d)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(smem_address(row))
+               : "r"(row)
                : "memory");
 }
-__device__ inline void ldmatrix_x4_trans(std::uint32_t (&d)[4], const void* row) {
+__device__ inline void ldmatrix_x4_trans(std::uint32_t (&d)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(smem_address(row))
+               : "r"(row)
                : "memory");
+}
+__device__ inline void ldmatrix_x4(std::uint32_t (&d)[4], const void* row) { ldmatrix_x4(d, smem_address(row)); }
+__device__ inline void ldmatrix_x4_trans(std::uint32_t (&d)[4], const void* row) {
+  ldmatrix_x4_trans(d, smem_address(row));
 }
 
 // 9.7.14.5.14 mma.sync m16n8k16, fp32 accumulator: c += a b, a row-major 16x16, b column-major 16x8.

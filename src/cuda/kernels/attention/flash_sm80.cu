@@ -1,149 +1,182 @@
 // attention for sequences with many queries: FlashAttention-2 (Dao, arXiv 2307.08691) with mma.sync m16n8k16.
 //
-// A block has kM queries of one head of one sequence; its 4 warps have kM / 4 rows each, so that a warp's softmax needs
-// no other warp. Keys and values come in tiles of kN tokens by cp.async, from their pages, the next tile while this one
-// is used. Scores and weights stay in registers: an mma's accumulator has the layout of the next one's A operand. Rows
-// of shared memory are head_dim elements, chunks of 16 bytes swizzled by the row (common/smem.cuh). Tokens past
-// kv_len are zeros in shared memory, whatever their page holds. Flops: 4 head_dim per query and key seen. Bytes: q and
-// out once; k and v once per block, mostly from L2.
+// A block has queries of one head of one sequence; each of its warps has 16 row_tiles of them, so that a warp's softmax
+// needs no other warp. Keys and values come in tiles by cp.async, from their pages, the next tile while this one is
+// used: one barrier a tile. Scores and weights stay in registers: an mma's accumulator has the layout of the next one's
+// A operand. While the tensor cores multiply 16 weights of a row with their values, the next 16 are raised. Rows of
+// shared memory are head_dim elements, chunks of 16 bytes swizzled by the row (common/smem.cuh). Tokens past kv_len are
+// zeros in shared memory, whatever their page holds. Flops: 4 head_dim per query and key seen. Bytes: q and out once;
+// k and v once per block, mostly from L2.
 
-#include "cuda/kernels/attention/paged.cuh"
+#include "cuda/kernels/attention/tile.cuh"
 #include "cuda/kernels/common/element.cuh"
-#include "cuda/kernels/common/smem.cuh"
-#include "cuda/ptx/ptx.h"
 
 namespace rl::cuda {
 namespace {
 
-// Head dimensions in between are padded to the next one with zeros.
-template <int kHeadDim>
+// kHeadDim: those in between are padded with zeros. kRowTiles: of a warp, 16 queries each; all of them use what it
+// reads of keys and values from shared memory. kKeys: of a tile. kBlocks: that share a multiprocessor.
+template <int kHeadDim_, int kWarps_, int kRowTiles_, int kKeys_, int kStages_, int kBlocks_, bool kQInRegisters_>
 struct FlashConfig {
-  static constexpr int kWarps = 4, kThreads = 32 * kWarps;
-  static constexpr int kM = kHeadDim <= 128 ? 128 : 64;
-  static constexpr int kN = kHeadDim <= 64 ? 64 : 32;
-  static constexpr int kStages = 2;
+  static constexpr int kHeadDim = kHeadDim_, kRowTiles = kRowTiles_, kKeys = kKeys_, kStages = kStages_,
+                       kBlocks = kBlocks_;
+  static constexpr bool kQInRegisters = kQInRegisters_;
+  static constexpr int kThreads = 32 * kWarps_, kWarpRows = 16 * kRowTiles, kRows = kWarps_ * kWarpRows;
   static constexpr int kRowBytes = 2 * kHeadDim;
-  static constexpr int kTileBytes = kN * kRowBytes;
-  static constexpr int kSmemBytes = kM * kRowBytes + kStages * 2 * kTileBytes;
+  static constexpr int kTileBytes = kKeys * kRowBytes, kStageBytes = 2 * kTileBytes;
+  // Behind the tiles; if only read once, where the second tile comes later.
+  static constexpr int kQAt = (kQInRegisters ? 1 : kStages) * kStageBytes;
+  static constexpr int kSmemBytes = std::max(kStages * kStageBytes, kQAt + kRows * kRowBytes);
   static_assert(kSmemBytes <= 99 * 1024);
-  static constexpr int kRowTiles = kM / 16 / kWarps;  // m16 tiles of a warp
 };
 
 constexpr float kSlack = 8;  // in powers of two: bf16 and fp16 weights have the precision they have below 1
+constexpr float kLowest = -3e38f;
 
-template <class T, int kHeadDim>
-__global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(AttentionParams p) {
-  using C = FlashConfig<kHeadDim>;
-  constexpr int kRowChunks = C::kRowBytes / 16;
-  extern __shared__ __align__(128) unsigned char smem[];
-  unsigned char* const q_tile = smem;
-  unsigned char* const kv_tiles = smem + C::kM * C::kRowBytes;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+template <class T, class C>
+__global__ void __launch_bounds__(C::kThreads, C::kBlocks) flash_kernel(AttentionParams p) {
+  constexpr int kHeadDim = C::kHeadDim, kKeys = C::kKeys, kRowTiles = C::kRowTiles, kRowBytes = C::kRowBytes;
+  extern __shared__ __align__(1024) unsigned char smem_bytes[];
+  const std::uint32_t smem = ptx::smem_address(smem_bytes);
+  const int warp = ptx::uniform(threadIdx.x / 32), lane = threadIdx.x % 32;
   const int head = blockIdx.x, kv_head = head / (p.heads / p.kv_heads);
 
   ptx::wait_for_predecessors();
   ptx::let_successors_begin();
-  const Sequence seq = sequence_of(p, blockIdx.z);
+  const Sequence mine = sequence_of(p, blockIdx.z);
+  const Sequence seq{ptx::uniform(mine.first_q), ptx::uniform(mine.queries), ptx::uniform(mine.kv_len)};
   // The last queries see most keys under a causal mask: their blocks come first, those of all heads.
-  const int first = (static_cast<int>(gridDim.y) - 1 - static_cast<int>(blockIdx.y)) * C::kM;
+  const int first = (static_cast<int>(gridDim.y) - 1 - static_cast<int>(blockIdx.y)) * C::kRows;
   if (first >= seq.queries || (p.one_query_apart && seq.queries == 1)) return;
-  const int rows = min(C::kM, seq.queries - first);
-  const int kv_begin = first_key(p, seq.position(first)) / C::kN * C::kN;
-  const int kv_end = end_key(p, seq.position(first + rows - 1), seq.kv_len);
+  const int rows = min(C::kRows, seq.queries - first);
+  const int kv_begin = first_key(p, seq.position(first)) / kKeys * kKeys;
+  const int kv_end = min(end_key(p, seq.position(first + rows - 1), seq.kv_len), seq.kv_len);
 
-  const std::int32_t* const pages = p.page_table + blockIdx.z * p.page_table_stride;
-  const int page_shift = log2_of(p.page_tokens);
-  {
-    const T* q = static_cast<const T*>(p.q) + (seq.first_q + first) * p.q_stride + head * p.head_dim;
-#pragma unroll
-    for (int i = 0; i < C::kM * kRowChunks / C::kThreads; ++i) {
-      const int at = i * C::kThreads + static_cast<int>(threadIdx.x), row = at / kRowChunks, chunk = at % kRowChunks;
-      const bool valid = row < rows && chunk * 8 < p.head_dim;
-      ptx::cp_async_16(q_tile + chunk_at<C::kRowBytes>(row, chunk), valid ? q + row * p.q_stride + chunk * 8 : q,
-                       valid);
-    }
-  }
-  constexpr int kStep = C::kThreads / kRowChunks;  // rows between a thread's chunks, which are all in one column
-  const int my_row = static_cast<int>(threadIdx.x) / kRowChunks, my_chunk = static_cast<int>(threadIdx.x) % kRowChunks;
-  const bool in_row = my_chunk * 8 < p.head_dim;
-  // A tile within one page is one piece of memory.
-  const bool within_page = p.page_tokens >= C::kN;
-  const auto load = [&](unsigned char* k_tile, int kv) {
-    const std::int64_t tile = row_of(p, pages, page_shift, kv_head, min(kv, seq.kv_len - 1));
-#pragma unroll 2  // all at once would need more registers than there are
-    for (int row = my_row; row < C::kN; row += kStep) {
-      const bool valid = in_row && kv + row < seq.kv_len;
-      const std::int64_t from = !valid        ? 0
-                                : within_page ? tile + row * p.head_dim + my_chunk * 8
-                                              : row_of(p, pages, page_shift, kv_head, kv + row) + my_chunk * 8;
-      unsigned char* to = k_tile + chunk_at<C::kRowBytes>(row, my_chunk);
-      ptx::cp_async_16(to, static_cast<const T*>(p.k_pages) + from, valid);
-      ptx::cp_async_16(to + C::kTileBytes, static_cast<const T*>(p.v_pages) + from, valid);
-    }
-    ptx::cp_async_commit();
+  load_queries<T, kHeadDim, C::kRows, C::kThreads>(p, seq.first_q + first, head, rows, smem + C::kQAt);
+  const PagedHead paged = paged_head(p, blockIdx.z, kv_head, seq.kv_len);
+  const auto load = [&](int stage_at, int kv, int page) {
+    const std::uint32_t to = smem + stage_at;
+    load_tokens<T, kHeadDim, kKeys, C::kThreads, 2>(p, paged, kv, page, {p.k_pages, p.v_pages},
+                                                    {to, to + C::kTileBytes});
   };
-  load(kv_tiles, kv_begin);
-
-  float out[C::kRowTiles][kHeadDim / 8][4] = {};
-  float largest[C::kRowTiles][2], sum[C::kRowTiles][2] = {};
+  constexpr int kAhead = C::kStages - 1;
+  static_assert(kAhead == 1 || !C::kQInRegisters);
 #pragma unroll
-  for (int m = 0; m < C::kRowTiles; ++m) largest[m][0] = largest[m][1] = -INFINITY;
-  const float scale = p.scale * kLog2e;
-  const int warp_row = warp * 16 * C::kRowTiles;
+  for (int i = 0; i < kAhead; ++i) {
+    const int kv = kv_begin + i * kKeys;
+    if (kv < kv_end) load(i * C::kStageBytes, kv, paged.page_of(kv));
+    ptx::cp_async_commit();
+  }
 
-  unsigned char *k_tile = kv_tiles, *other = kv_tiles + 2 * C::kTileBytes;
-  for (int kv = kv_begin; kv < kv_end; kv += C::kN) {
+  const int warp_row = warp * C::kWarpRows;
+  const std::uint32_t q_from = ptx::again(smem + C::kQAt + warp_row * kRowBytes + fragment_a<kRowBytes>(lane)),
+                      k_from = ptx::again(smem + fragment_b<kRowBytes>(lane)),
+                      v_from = smem + C::kTileBytes + fragment_a<kRowBytes>(lane);
+
+  std::uint32_t q[C::kQInRegisters ? kHeadDim / 16 : 1][kRowTiles][4];
+  if constexpr (C::kQInRegisters) {
     ptx::cp_async_wait<0>();
-    __syncthreads();  // this tile is there, and every warp is done with the other one
-    if (kv + C::kN < kv_end) load(other, kv + C::kN);
-    const unsigned char* const v_tile = k_tile + C::kTileBytes;
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k)
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) ptx::ldmatrix_x4(q[k][m], (q_from ^ (32 * k)) + m * 16 * kRowBytes);
+    __syncthreads();
+  }
 
-    float score[C::kRowTiles][C::kN / 8][4] = {};
-#pragma unroll 2  // 12.0 would spill
+  float out[kRowTiles][kHeadDim / 8][4] = {};
+  // Of each row, times scale and log2 e: what its weights' exponents are counted from; and the sum of its weights.
+  float base[kRowTiles][2], sum[kRowTiles][2] = {};
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) base[m][0] = base[m][1] = kLowest;
+  const float scale = p.scale * kLog2e;
+
+  // Some query of this warp sees keys [seen, seen_end), all of them [clear, clear_end).
+  const int first_position = seq.position(first + warp_row),
+            last_position = seq.position(first + min(warp_row + C::kWarpRows, rows) - 1);
+  const int seen = first_key(p, first_position),
+            seen_end = warp_row < rows ? min(end_key(p, last_position, seq.kv_len), seq.kv_len) : 0;
+  const int clear = first_key(p, last_position), clear_end = min(end_key(p, first_position, seq.kv_len), seq.kv_len);
+
+  __shared__ int4 bounds[C::kThreads / 32];
+  if (lane == 0) bounds[warp] = {seen, seen_end, clear, clear_end};
+  __syncwarp();
+  int stage = 0;
+#pragma unroll 1
+  for (int kv = kv_begin; kv < kv_end; kv += kKeys) {
+    const int next = kv + kAhead * kKeys, page = paged.page_of(next);
+    ptx::cp_async_wait<kAhead - 1>();
+    __syncthreads();  // this tile is there, and every warp is done with the one before
+    if (next < kv_end) load(stage == 0 ? kAhead * C::kStageBytes : stage - C::kStageBytes, next, page);
+    ptx::cp_async_commit();
+    const std::uint32_t k_tile = k_from + stage, v_tile = v_from + stage;
+    stage = stage == kAhead * C::kStageBytes ? 0 : stage + C::kStageBytes;
+    const volatile int* const bound = reinterpret_cast<const volatile int*>(&bounds[warp]);
+    if (kv >= bound[1] || kv + kKeys <= bound[0]) continue;
+    const bool masked = kv < bound[2] || kv + kKeys > bound[3];
+
+    const std::uint32_t q_tile = ptx::again(q_from);
+    float score[kRowTiles][kKeys / 8][4] = {};
+#pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) {
-      std::uint32_t a[C::kRowTiles][4];
+      std::uint32_t a[kRowTiles][4];
 #pragma unroll
-      for (int m = 0; m < C::kRowTiles; ++m)
-        ptx::ldmatrix_x4(a[m], q_tile + chunk_at<C::kRowBytes>(warp_row + m * 16 + lane % 16, 2 * k + lane / 16));
+      for (int m = 0; m < kRowTiles; ++m)
+        if constexpr (!C::kQInRegisters) ptx::ldmatrix_x4(a[m], (q_tile ^ (32 * k)) + m * 16 * kRowBytes);
 #pragma unroll
-      for (int n = 0; n < C::kN / 16; ++n) {
+      for (int n = 0; n < kKeys / 16; ++n) {
         std::uint32_t b[4];
-        ptx::ldmatrix_x4(b,
-                         k_tile + chunk_at<C::kRowBytes>(n * 16 + lane % 8 + (lane / 16) * 8, 2 * k + (lane / 8) % 2));
+        ptx::ldmatrix_x4(b, (k_tile ^ (32 * k)) + n * 16 * kRowBytes);
 #pragma unroll
-        for (int m = 0; m < C::kRowTiles; ++m) {
-          ptx::mma_m16n8k16<T>(score[m][2 * n], a[m], b[0], b[1]);
-          ptx::mma_m16n8k16<T>(score[m][2 * n + 1], a[m], b[2], b[3]);
+        for (int m = 0; m < kRowTiles; ++m) {
+          const auto& row = C::kQInRegisters ? q[C::kQInRegisters ? k : 0][m] : a[m];
+          ptx::mma_m16n8k16<T>(score[m][2 * n], row, b[0], b[1]);
+          ptx::mma_m16n8k16<T>(score[m][2 * n + 1], row, b[2], b[3]);
         }
       }
     }
 
+    if (masked) {
+      const int lane = ptx::thread_again() % 32;
 #pragma unroll
-    for (int m = 0; m < C::kRowTiles; ++m) {
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int position = first_position + m * 16 + lane / 4 + 8 * half, token = kv + 2 * (lane % 4);
+          const int from = first_key(p, position) - token,
+                    end = min(end_key(p, position, seq.kv_len), seq.kv_len) - token;
+#pragma unroll
+          for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+            for (int j = 0; j < 2; ++j)
+              if (n * 8 + j < from || n * 8 + j >= end) score[m][n][2 * half + j] = -INFINITY;
+        }
+    }
+
+    float most[kRowTiles][2];
+    bool moved = false;
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int position = seq.position(first + warp_row + m * 16 + lane / 4 + 8 * half);
-        const int from = first_key(p, position), end = min(end_key(p, position, seq.kv_len), seq.kv_len);
-        if (kv < from || kv + C::kN > end) {
+        float& x = most[m][half];
+        x = fmaxf(score[m][0][2 * half], score[m][0][2 * half + 1]);
 #pragma unroll
-          for (int n = 0; n < C::kN / 8; ++n)
+        for (int n = 1; n < kKeys / 8; ++n) x = fmaxf(x, fmaxf(score[m][n][2 * half], score[m][n][2 * half + 1]));
+        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2)) * scale;
+        moved = moved || x - base[m][half] > kSlack;
+      }
+    // The base moves only when a score is above it by more than kSlack: weights stay below 2^kSlack, and the sums so
+    // far are seldom rescaled (FlashAttention-4's rule).
+    if (__any_sync(0xffffffffu, moved)) {
 #pragma unroll
-            for (int j = 0; j < 2; ++j) {
-              const int token = kv + n * 8 + 2 * (lane % 4) + j;
-              if (token < from || token >= end) score[m][n][2 * half + j] = -INFINITY;
-            }
-        }
-        float most = largest[m][half];
+      for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
-        for (int n = 0; n < C::kN / 8; ++n) most = fmaxf(most, fmaxf(score[m][n][2 * half], score[m][n][2 * half + 1]));
-        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
-        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
-        // The reference moves only when a score is above it by more than kSlack: weights stay below 2^kSlack, and the
-        // sums so far are seldom rescaled (FlashAttention-4's rule).
-        const bool moved = (most - largest[m][half]) * scale > kSlack;
-        if (__any_sync(0xffffffffu, moved)) {
-          const float shrink = moved ? ptx::exp2_approx((largest[m][half] - most) * scale) : 1.0f;
-          if (moved) largest[m][half] = most;
+        for (int half = 0; half < 2; ++half) {
+          const float to = most[m][half] - base[m][half] > kSlack ? most[m][half] : base[m][half];
+          const float shrink = ptx::exp2_approx(base[m][half] - to);
+          base[m][half] = to;
           sum[m][half] *= shrink;
 #pragma unroll
           for (int d = 0; d < kHeadDim / 8; ++d) {
@@ -151,78 +184,80 @@ __global__ void __launch_bounds__(FlashConfig<kHeadDim>::kThreads) flash_kernel(
             out[m][d][2 * half + 1] *= shrink;
           }
         }
-        // A row that has seen no key yet keeps its sums at zero.
-        const float base = largest[m][half] == -INFINITY ? 0.0f : largest[m][half] * scale;
-#pragma unroll
-        for (int n = 0; n < C::kN / 8; ++n)
-#pragma unroll
-          for (int j = 0; j < 2; ++j) {
-            float& x = score[m][n][2 * half + j];
-            x = ptx::exp2_approx(fmaf(x, scale, -base));
-            sum[m][half] += x;
-          }
-      }
     }
 
+    // Two weights of 16 keys become element i of tile m of the A operand.
+    std::uint32_t weight[2][kRowTiles][4];
+    const auto raise = [&](int k, int m, int i) {
+      const float* const x = &score[m][2 * k + i / 2][2 * (i % 2)];
+      const float low = ptx::exp2_approx(fmaf(x[0], scale, -base[m][i % 2])),
+                  high = ptx::exp2_approx(fmaf(x[1], scale, -base[m][i % 2]));
+      sum[m][i % 2] += low + high;
+      weight[k % 2][m][i] = pack_pair<T>(low, high);
+    };
+    constexpr int kSteps = kHeadDim / 16, kPairs = 4 * kRowTiles;
 #pragma unroll
-    for (int k = 0; k < C::kN / 16; ++k) {
-      std::uint32_t a[C::kRowTiles][4];
+    for (int i = 0; i < kPairs; ++i) raise(0, i / 4, i % 4);
 #pragma unroll
-      for (int m = 0; m < C::kRowTiles; ++m)
+    for (int k = 0; k < kKeys / 16; ++k)
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-          a[m][i] = pack_pair<T>(score[m][2 * k + i / 2][2 * (i % 2)], score[m][2 * k + i / 2][2 * (i % 2) + 1]);
-#pragma unroll
-      for (int d = 0; d < kHeadDim / 16; ++d) {
+      for (int d = 0; d < kSteps; ++d) {
         std::uint32_t b[4];
-        ptx::ldmatrix_x4_trans(b, v_tile + chunk_at<C::kRowBytes>(k * 16 + lane % 16, 2 * d + lane / 16));
+        ptx::ldmatrix_x4_trans(b, (v_tile ^ (32 * d)) + k * 16 * kRowBytes);
 #pragma unroll
-        for (int m = 0; m < C::kRowTiles; ++m) {
-          ptx::mma_m16n8k16<T>(out[m][2 * d], a[m], b[0], b[1]);
-          ptx::mma_m16n8k16<T>(out[m][2 * d + 1], a[m], b[2], b[3]);
+        for (int m = 0; m < kRowTiles; ++m) {
+          ptx::mma_m16n8k16<T>(out[m][2 * d], weight[k % 2][m], b[0], b[1]);
+          ptx::mma_m16n8k16<T>(out[m][2 * d + 1], weight[k % 2][m], b[2], b[3]);
         }
+        if (k + 1 < kKeys / 16)
+#pragma unroll
+          for (int i = d * kPairs / kSteps; i < (d + 1) * kPairs / kSteps; ++i) raise(k + 1, i / 4, i % 4);
       }
-    }
-    unsigned char* const done = k_tile;
-    k_tile = other;
-    other = done;
   }
 
 #pragma unroll
-  for (int m = 0; m < C::kRowTiles; ++m)
+  for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float total = sum[m][half];
+      float& total = sum[m][half];
       total += __shfl_xor_sync(0xffffffffu, total, 1);
       total += __shfl_xor_sync(0xffffffffu, total, 2);
-      const float inverse = 1.0f / total;
-      const int row = warp_row + m * 16 + lane / 4 + 8 * half;
-      if (row >= rows) continue;
-      T* to =
-          static_cast<T*>(p.out) + (static_cast<std::int64_t>(seq.first_q + first + row) * p.heads + head) * p.head_dim;
-#pragma unroll
-      for (int d = 0; d < kHeadDim / 8; ++d) {
-        const int at = d * 8 + 2 * (lane % 4);
-        if (at < p.head_dim)
-          *reinterpret_cast<std::uint32_t*>(to + at) =
-              pack_pair<T>(out[m][d][2 * half] * inverse, out[m][d][2 * half + 1] * inverse);
-      }
+      total = 1.0f / total;
     }
+  if constexpr (C::kQInRegisters)
+    __syncthreads();  // the tiles' place
+  else
+    __syncwarp();
+  store_rows<T, kHeadDim, kRowTiles>(p, seq.first_q + first + warp_row, head, rows - warp_row,
+                                     smem_bytes + C::kQAt + warp_row * kRowBytes, ptx::thread_again() % 32,
+                                     [&](int m, int d, int i) { return out[m][d][i] * sum[m][i / 2]; });
 }
 
-template <class T, int kHeadDim>
+template <class T, class C>
 cudaError_t run(const AttentionParams& p, cudaStream_t stream) {
-  using C = FlashConfig<kHeadDim>;
-  const dim3 grid(static_cast<unsigned>(p.heads), static_cast<unsigned>((p.max_q + C::kM - 1) / C::kM),
+  const dim3 grid(static_cast<unsigned>(p.heads), static_cast<unsigned>((p.max_q + C::kRows - 1) / C::kRows),
                   static_cast<unsigned>(p.seqs));
-  return launch(flash_kernel<T, kHeadDim>, grid, C::kThreads, C::kSmemBytes, stream, p);
+  return launch(flash_kernel<T, C>, grid, C::kThreads, C::kSmemBytes, stream, p);
+}
+
+// Blocks of many queries read keys and values least often; blocks of 64 where there would be too few of them to fill
+// the card, or, under a causal mask, to even out their lengths. Which is faster where: docs/performance.md.
+constexpr std::int64_t kFewBlocks = 256;
+bool small_blocks(const AttentionParams& p) {
+  const std::int64_t blocks = std::int64_t{p.heads} * p.seqs * ((p.max_q + 127) / 128);
+  return blocks <= kFewBlocks || (p.head_dim <= 64 && p.causal && p.max_q <= 1024);
 }
 
 template <class T>
 cudaError_t run_of(const AttentionParams& p, cudaStream_t stream) {
-  if (p.head_dim <= 64) return run<T, 64>(p, stream);
-  if (p.head_dim <= 128) return run<T, 128>(p, stream);
-  return run<T, 256>(p, stream);
+  const bool small = small_blocks(p);
+  if (p.head_dim <= 64)
+    return small ? run<T, FlashConfig<64, 4, 1, 64, 2, 3, true>>(p, stream)
+                 : run<T, FlashConfig<64, 4, 2, 64, 2, 2, true>>(p, stream);
+  if (p.head_dim <= 128)
+    return small ? run<T, FlashConfig<128, 4, 1, 64, 2, 2, true>>(p, stream)
+                 : run<T, FlashConfig<128, 4, 2, 64, 2, 2, false>>(p, stream);
+  return run<T, FlashConfig<256, 4, 1, 32, 2, 2, true>>(p, stream);
 }
 
 }  // namespace
