@@ -133,7 +133,7 @@ Result<ops::Choice> VariantTuner::measure(const Candidates& candidates, std::spa
     if (!device_.can_capture() || !run.variant->facts.graph_safe) continue;
     RL_TRY(stream_.begin_capture());
     const Status recorded = all(run);
-    auto captured = stream_.end_capture();
+    auto captured = stream_.end_capture({});
     RL_TRY(recorded);
     if (!captured) return std::move(captured).error();
     run.captured = std::move(*captured);

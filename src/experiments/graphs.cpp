@@ -143,8 +143,8 @@ class GraphsExperiment final : public lab::Experiment {
 
     std::vector<measure::Task> tasks;
     measure::Plan plan = context.plan();
-    plan.timeout = context.time({0.6}, {0.8});
-    plan.min_time = context.time({0.05}, {0.2});
+    plan.timeout = context.time({0.6}, {0.8}, {0.8});
+    plan.min_time = context.time({0.05}, {0.2}, {0.2});
     for (std::size_t i = 0; i < ways.size(); ++i) {
       engine::Engine& engine = *engines_[i];
       if (load == kDecode) tasks.push_back(lab::decode_task(engine, decode, context.seed, ways[i].variant));

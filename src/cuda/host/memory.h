@@ -17,7 +17,7 @@ class DeviceMemory final : public MemoryResource {
   std::string name() const override { return "GPU memory"; }
 };
 
-// cudaHostAlloc: pages that stay where they are.
+// cudaHostAlloc, for large blocks cudaHostRegister: pages that stay where they are.
 class PinnedMemory final : public MemoryResource {
  public:
   Result<void*> allocate(Bytes bytes) override;
