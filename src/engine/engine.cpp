@@ -133,6 +133,8 @@ struct Engine::Impl {
   Status check_ids(std::span<const TokenId> ids) const;
   Result<StepPlan*> plan_for(const StepBucket& step);
   Status prepare_turn();  // its last step has ended
+  // What is no part of a step's cost: plans that are bound, captures, waiting for the device.
+  void leave_out_since(Seconds begin);
   Status run(std::span<const Chunk> chunks, const StepBucket& step);
   Status capture_plan(StepPlan& plan);
   Status queue_step(std::vector<TokenEvent>& events);
@@ -212,19 +214,26 @@ StepBucket Engine::Impl::bucket_for(const StepBucket& step) const {
 Result<StepPlan*> Engine::Impl::plan_for(const StepBucket& step) {
   const StepBucket bucket = bucket_for(step);
   if (StepPlan* plan = plans.find(bucket)) return plan;
+  const Seconds begin = monotonic_now();
   RL_ASSIGN(StepPlan plan, binder.bind(forward, bucket, memory, tuner ? &*tuner : nullptr));
   if (choices != nullptr)
     if (const Status saved = choices->save(); !saved) log::warning("{}", saved.error().message());
   for (std::string& line : plan.path()) path.insert(std::move(line));
   batch_invariant = batch_invariant && plan.batch_invariant();
+  leave_out_since(begin);
   return plans.insert(std::move(plan));
 }
+
+void Engine::Impl::leave_out_since(Seconds begin) { cost.launch = cost.launch - (monotonic_now() - begin); }
 
 Status Engine::Impl::prepare_turn() {
   Turn& turn = turns[static_cast<std::size_t>(inputs.turn())];
   if (!turn.queued) return ok();
   turn.queued = false;
-  return turn.done->wait();
+  const Seconds begin = monotonic_now();
+  RL_TRY(turn.done->wait());
+  leave_out_since(begin);
+  return ok();
 }
 
 Status Engine::Impl::run(std::span<const Chunk> chunks, const StepBucket& step) {
@@ -247,7 +256,7 @@ Status Engine::Impl::capture_plan(StepPlan& plan) {
   RL_TRY(plan.capture(*stream, {.programmatic = setup.options.programmatic}));
   const Seconds took = monotonic_now() - begin;
   cost.capture += took;
-  cost.launch = cost.launch - took;  // which is what the steps cost
+  leave_out_since(begin);
   cost.capture_memory += std::max(free - device->available_memory(), Bytes{0});
   ++cost.captures;
   return ok();

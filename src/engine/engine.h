@@ -69,7 +69,7 @@ struct EngineOptions {
 struct HostCost {
   std::int64_t steps = 0;
   Seconds plan;    // choosing the sequences, and taking what was drawn
-  Seconds launch;  // writing the inputs, starting the step, recording its event
+  Seconds launch;  // writing the inputs, starting the step, recording its event; not binding its plan, nor any waiting
   // Of captures: the shapes, their time, and what the device's free memory says they took (its granularity is MiB).
   std::int64_t captures = 0;
   Seconds capture;

@@ -152,7 +152,7 @@ TEST_F(CudaEngine, ProductsAreChosenByTheirTimeOnceForAShape) {
           const auto engine,
           make_engine("demo", backend, {.precision = format.precision, .weights = format.weights, .max_context = 256},
                       card.device->memory()));
-      ASSERT_OK(engine->score(golden.ids("prompt0.greedy_ids"), [&](std::int64_t, const TensorRef& part) -> Status {
+      ASSERT_OK(engine->score(golden.ids("prompt0.input_ids"), [&](std::int64_t, const TensorRef& part) -> Status {
         logits[again].insert(logits[again].end(), part.as<const float>(), part.as<const float>() + part.elements());
         return ok();
       }));
@@ -163,7 +163,7 @@ TEST_F(CudaEngine, ProductsAreChosenByTheirTimeOnceForAShape) {
     EXPECT_TRUE(std::any_of(paths[0].begin(), paths[0].end(), [](const std::string& line) {
       return line.ends_with("(measured)");
     })) << name;
-    const std::vector<float> expected = golden.floats("len64.logits");
+    const std::vector<float> expected = golden.floats("prompt0.logits");
     ASSERT_EQ(logits[0].size(), expected.size());
     if (std::string_view(name) == "bf16")
       for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(logits[0][i], expected[i], 0.5) << i;

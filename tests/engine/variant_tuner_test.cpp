@@ -22,7 +22,7 @@ class FakeEvent final : public Event {
 };
 class FakeStream final : public Stream {
  public:
-  Status synchronize() override { return ok(); }
+  Status wait_for_all() override { return ok(); }
   Status copy_to_device(void* device, const void* host, Bytes bytes) override {
     std::memcpy(device, host, static_cast<std::size_t>(bytes.count));
     return ok();
@@ -33,7 +33,7 @@ class FakeStream final : public Stream {
     return ok();
   }
   Status begin_capture() override { return Error{}; }
-  Result<std::unique_ptr<CapturedStep>> end_capture() override { return Error{}; }
+  Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions&) override { return Error{}; }
   Status replay(CapturedStep&) override { return Error{}; }
 };
 class FakeDevice final : public Device {

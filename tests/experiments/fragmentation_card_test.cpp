@@ -54,7 +54,7 @@ class HostCard final : public Device {
   }
 
   struct Copies final : Stream {
-    Status synchronize() override { return ok(); }
+    Status wait_for_all() override { return ok(); }
     Status copy_to_device(void* to, const void* from, Bytes bytes) override { return copy(to, from, bytes); }
     Status copy_to_host(void* to, const void* from, Bytes bytes) override { return copy(to, from, bytes); }
     static Status copy(void* to, const void* from, Bytes bytes) {
@@ -63,7 +63,9 @@ class HostCard final : public Device {
     }
     Status record(Event&) override { return ok(); }
     Status begin_capture() override { return Error{.kind = ErrorKind::unsupported}; }
-    Result<std::unique_ptr<CapturedStep>> end_capture() override { return Error{.kind = ErrorKind::unsupported}; }
+    Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions&) override {
+      return Error{.kind = ErrorKind::unsupported};
+    }
     Status replay(CapturedStep&) override { return Error{.kind = ErrorKind::unsupported}; }
   };
   struct Direct final : MemoryResource {

@@ -65,7 +65,7 @@ class FarDevice final : public Device {
       }
       return ok();
     }
-    Status synchronize() override {
+    Status wait_for_all() override {
       RL_TRY(run_to(enqueued));  // as a device does, also where the call then reports something
       return device.fail();
     }
@@ -85,7 +85,9 @@ class FarDevice final : public Device {
       return ok();
     }
     Status begin_capture() override { return Error{.kind = ErrorKind::unsupported}; }
-    Result<std::unique_ptr<CapturedStep>> end_capture() override { return Error{.kind = ErrorKind::unsupported}; }
+    Result<std::unique_ptr<CapturedStep>> end_capture(const CaptureOptions&) override {
+      return Error{.kind = ErrorKind::unsupported};
+    }
     Status replay(CapturedStep&) override { return Error{.kind = ErrorKind::unsupported}; }
     FarDevice& device;
     std::deque<Copy> copies;
