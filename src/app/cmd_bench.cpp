@@ -109,8 +109,8 @@ void print_csv(const std::vector<BenchRow>& rows, const model::ModelSource& sour
              "host_seconds_per_step,peak_memory_bytes,path\n");
   for (const BenchRow& row : rows)
     fmt::print(out, "\"{}\",{},{},\"{}\",{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"\n", source.name,
-               source.config.parameters(), type_of(options), row.test, row.n_prompt, row.n_gen, row.n_depth, row.n_batch,
-               row.pdl, row.rate.value, row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
+               source.config.parameters(), type_of(options), row.test, row.n_prompt, row.n_gen, row.n_depth,
+               row.n_batch, row.pdl, row.rate.value, row.rate.ci95 ? row.rate.ci95->low : row.rate.value,
                row.rate.ci95 ? row.rate.ci95->high : row.rate.value, row.achieved,
                row.share ? fmt::format("{}", *row.share) : "",
                row.host_seconds ? fmt::format("{}", *row.host_seconds) : "", row.peak_memory_bytes, row.path);

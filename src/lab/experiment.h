@@ -79,8 +79,8 @@ struct Info {
   // Time it takes, for the progress line and `--dry-run`: quick and full on 2 cores with the demo model, full on a GPU
   // with an 8B shape (0: as `full`).
   Seconds expected_quick, expected_full, expected_gpu = {};
-  // Whether it runs the model on the weights that all experiments share: if not, those that earlier ones left loaded are
-  // given back before it.
+  // Whether it runs the model on the weights that all experiments share: if not, those that earlier ones left loaded
+  // are given back before it.
   bool runs_model = true;
   // What is measured is speed: foreign load makes rows with a time or a rate invalid. false: quality or memory, and
   // times beside them are not judged.
