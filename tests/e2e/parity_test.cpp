@@ -117,8 +117,9 @@ TEST(Parity, PerplexityOfTheHeldOutText) {
   ASSERT_EQ(finished.status, 0) << finished.err;
   const auto answer = json::Document::parse("answer", finished.out, 0);
   ASSERT_OK(answer);
-  const double reference = 8.84704;  // training.json, from PyTorch in float32
-  EXPECT_NEAR(answer->root().find("mean_ppl")->number().value(), reference, 1e-3 * reference);
+  // training.json: over 105,093 tokens, from PyTorch in float32
+  const double reference = 8.847038902861783;
+  EXPECT_NEAR(answer->root().find("mean_ppl")->number().value(), reference, 1e-4 * reference);
 }
 
 TEST(Parity, TokenizeAnswersCasesWithJsonAndNothingElse) {

@@ -10,7 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(Resume, KillsLoseAndDoubleNothing) { expect_nothing_lost(kill_runs(12, 1)); }
+TEST(Resume, KillsLoseAndDoubleNothing) { expect_nothing_lost(kill_runs(6, 1)); }
 
 class ResumeTest : public testing::Test {
  protected:
