@@ -34,7 +34,7 @@ const lab::Info& batching_info() {
                 "continuous throughput; fit: the largest batch in a memory",
                 {"queue", "50", "80", "95", "fit"},
                 {"queue", "50", "80", "95", "fit"}},
-               {"seqs", "requests that run at once", {"16"}, {"4", "16", "64"}, {"16", "64"}},
+               {"seqs", "requests that run at once", {"16"}, {"4", "16", "64"}, {"64"}},
                {"requests", "in the queue", {"48"}, {"192"}, {"128"}},
                {"ttft_ms", "SLO: time to the first token", {"200"}, {"200"}},
                {"tpot_ms", "SLO: time per further token", {"50"}, {"50"}}},
@@ -45,7 +45,7 @@ const lab::Info& batching_info() {
                       .expected = {3, 5}}},
       .expected_quick = {25},
       .expected_full = {450},
-      .expected_gpu = {85}};
+      .expected_gpu = {60}};
   return info;
 }
 
