@@ -1,7 +1,6 @@
 // The engine on a card: every fixture model against transformers, every format against the CPU's emulation, captured
 // steps against launched ones, and what a step must not do.
 
-#include <fstream>
 
 #include "card.h"
 #include "engine/fixture.h"
@@ -77,11 +76,10 @@ TEST_P(CudaFormats, PerplexityIsTheEmulations) {
   const KvCacheType kv_cache = plus == name.npos ? KvCacheType::automatic : KvCacheType::fp8;
   name.resize(std::min(name.size(), plus));
   ASSERT_VALUE(const NumberFormat format, format_from(name));
-  ASSERT_VALUE(const model::ModelSource source, model::find_model(demo_folder()));
+  ASSERT_VALUE(const model::ModelSource source, model::find_model("demo"));
   ASSERT_VALUE(const model::Tokenizer tokenizer, model::Tokenizer::load(*source.files));
-  std::ifstream file(demo_folder() + "/eval.txt");
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  ASSERT_VALUE(std::vector<TokenId> ids, tokenizer.encode(text.substr(0, 24000), true));
+  ASSERT_VALUE(const FileView text, source.files->open("eval.txt"));
+  ASSERT_VALUE(std::vector<TokenId> ids, tokenizer.encode(text.text().substr(0, 24000), true));
   ASSERT_GT(ids.size(), 4096U);
   ids.resize(4096);
   const EngineOptions options{
