@@ -28,7 +28,7 @@ endfunction()
 # Rooms where no time is spent: compiled for size, which halves them. (Loops of rl_model have -O3 of their own, and no
 # precompiled header then.)
 function(rl_dist_room name)
-  set(small rl_app rl_experiments rl_lab rl_model rl_record rl_report rl_telemetry)
+  set(small rl_app rl_experiments rl_lab rl_model rl_ops rl_quality rl_record rl_report rl_selftest rl_telemetry)
   if(NOT REDLINE_DIST OR NOT name IN_LIST small)
     target_precompile_headers(${name} REUSE_FROM rl_pch)
     return()
