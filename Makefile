@@ -44,11 +44,11 @@ dist: setup ## a folder to copy to other machines: dist/ (ARCHS=90a for one arch
 soak: tests ## long tests by hand: soak, fuzz, kill sweeps; keeps its log in docs/results/
 	@tools/soak/soak $(ARGS)
 
-asan: setup ## the tests under address and undefined-behaviour sanitizers (all but 105,000 tokens of perplexity)
-	@tools/build asan && ctest --test-dir build/asan --output-on-failure -j $(JOBS) -E PerplexityOfTheHeldOutText $(ARGS)
+asan: setup ## the unit tests under address and undefined-behaviour sanitizers (ALL=1: experiments and the program too)
+	@tools/build asan $(if $(ALL),,unit_tests) && ctest --test-dir build/asan --output-on-failure -j $(JOBS) $(if $(ALL),,-L unit) $(ARGS)
 
 tsan: setup ## the tests of threads under the thread sanitizer
-	@tools/build tsan && ctest --test-dir build/tsan --output-on-failure -R 'ThreadPool|Linear|Attention' $(ARGS)
+	@tools/build tsan unit_tests && ctest --test-dir build/tsan --output-on-failure -R 'ThreadPool|Linear|Attention' $(ARGS)
 
 fresh: ## run make run and make test in an empty Debian root, with and without network (needs root)
 	@tools/fresh

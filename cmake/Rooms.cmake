@@ -33,7 +33,8 @@ function(rl_room path)
 endfunction()
 
 # rl_test(<name> [SOAK] SOURCES files... ROOMS paths... [LIBS targets...] [LABELS labels...]): one GoogleTest program under
-# build/tests/. SOAK: a long one, built with the others but run by hand through `make soak`, unknown to ctest.
+# build/tests/. SOAK: a long one, built with the others but run by hand through `make soak`, unknown to ctest. Without a
+# label it is of the target unit_tests and has the label unit.
 function(rl_test name)
   if(NOT REDLINE_TESTS)
     return()
@@ -52,13 +53,14 @@ function(rl_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${name} PRIVATE rl_flags ${links} rl_check GTest::gmock GTest::gtest_main ${TEST_LIBS})
   target_compile_definitions(${name} PRIVATE REDLINE_SOURCE_DIR="${PROJECT_SOURCE_DIR}" REDLINE_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_compile_options(${name} PRIVATE ${test_options})
   target_precompile_headers(${name} REUSE_FROM rl_test_pch)
   if(TEST_SOAK)
     return()
   endif()
   if(NOT TEST_LABELS)
     set(TEST_LABELS unit)
+    add_dependencies(unit_tests ${name})
   endif()
   gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 LABELS "${TEST_LABELS}")
 endfunction()
