@@ -18,7 +18,8 @@ struct BenchRow {
   double achieved = 0;                 // FLOP/s of the matrix products (prefill) or B/s read (decode)
   std::optional<double> share;         // of the ceiling
   std::string pdl;                     // whether captured steps have programmatic edges
-  std::optional<double> host_seconds;  // to plan and start a step, where the host does not compute it as well
+  // To plan a step and to start it, where the host does not compute it as well: a captured one, if any was.
+  std::optional<double> host_seconds;
   std::int64_t peak_memory_bytes = 0;
   std::string path;
 };
@@ -206,9 +207,7 @@ struct Bench {
     const engine::HostCost before = engine.host_cost();
     RL_ASSIGN(row.rate, measure());
     const engine::HostCost& after = engine.host_cost();
-    if (backend.device->is_queue())
-      row.host_seconds = (after.plan + after.launch - before.plan - before.launch).count /
-                         static_cast<double>(after.steps - before.steps);
+    if (backend.device->is_queue()) row.host_seconds = (engine::plan_cost_per_step(before, after) + engine::launch_cost_per_step(before, after)).count;
     row.peak_memory_bytes = memory.peak().count;
     row.pdl = pdl;
     row.path = path_text(engine.path());

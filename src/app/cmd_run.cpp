@@ -78,7 +78,7 @@ lab::AxisOverrides axes_of(const lab::Info& info, const lab::AxisOverrides& give
 
 // What the expected times were measured with.
 const char* timed_on(const lab::Context& context) {
-  return context.on_gpu() && context.full() ? "as measured with an 8B shape on an H200; a smaller model takes less"
+  return context.on_gpu() && context.full() ? "as estimated for an 8B shape on an H200; a smaller model takes less"
                                             : "as measured with the demo model on 2 cores; a larger model takes longer";
 }
 

@@ -68,6 +68,8 @@ Result<record::Run> interrupted_run(const RunOptions& options) {
 
 Status adopt(const record::Run& interrupted, RunOptions& options) {
   if (!options.seed_given) options.seed = interrupted.seed;
+  // The name of a folder does not say where it lies: that has to be given again.
+  if (options.model.empty() && interrupted.model.name.starts_with("synthetic:")) options.model = interrupted.model.name;
   const auto text = [&](const char* name) {
     const std::string* value = setting(interrupted, name);
     return value ? *value : std::string();

@@ -106,6 +106,7 @@ struct Engine::Impl {
   bool batch_invariant = true, emulated = false;
   bool capture = false;  // steps that come again
   HostCost cost;
+  bool replayed = false;  // the last step was started as one captured list
 
   Impl(const model::ModelConfig& c, Setup s, Binder b)
       : config(c),
@@ -247,6 +248,7 @@ Status Engine::Impl::run(std::span<const Chunk> chunks, const StepBucket& step) 
     return started;
   }
   inputs.next_turn();
+  replayed = plan->captured != nullptr;
   return ok();
 }
 
@@ -269,7 +271,7 @@ Status Engine::Impl::queue_step(std::vector<TokenEvent>& events) {
   if (chunks.empty()) return ok();
   std::int64_t tokens = 0, rows = 0;
   for (const Chunk& chunk : chunks) tokens += chunk.count, rows += chunk.samples;
-  const Seconds planned = monotonic_now();
+  const Seconds planned = monotonic_now(), launch_before = cost.launch;
   Turn& turn = turns[static_cast<std::size_t>(inputs.turn())];
   Status queued = run(chunks, step_shape(tokens, std::ssize(chunks), rows, true));
   if (queued) queued = stream->record(*turn.done);
@@ -282,6 +284,10 @@ Status Engine::Impl::queue_step(std::vector<TokenEvent>& events) {
   ++cost.steps;
   cost.plan += planned - begin;
   cost.launch += monotonic_now() - planned;
+  if (replayed) {
+    ++cost.replays;
+    cost.replay += cost.launch - launch_before;
+  }
   return ok();
 }
 
@@ -492,6 +498,16 @@ std::vector<std::string> Engine::path() const { return {impl_->path.begin(), imp
 bool Engine::batch_invariant() const { return impl_->batch_invariant; }
 std::int64_t Engine::captured_steps() const { return impl_->cost.captures; }
 const HostCost& Engine::host_cost() const { return impl_->cost; }
+
+Seconds plan_cost_per_step(const HostCost& before, const HostCost& after) {
+  return {(after.plan - before.plan).count / static_cast<double>(after.steps - before.steps)};
+}
+
+Seconds launch_cost_per_step(const HostCost& before, const HostCost& after) {
+  if (const std::int64_t replays = after.replays - before.replays; replays > 0)
+    return {(after.replay - before.replay).count / static_cast<double>(replays)};
+  return {(after.launch - before.launch).count / static_cast<double>(after.steps - before.steps)};
+}
 std::int64_t Engine::synchronizations() const { return impl_->stream->synchronizations(); }
 std::int64_t Engine::dead_rows() const { return impl_->scheduler.dead_rows(); }
 const CapturedStep* Engine::captured_decode(std::int64_t seqs) const {

@@ -70,11 +70,19 @@ struct HostCost {
   std::int64_t steps = 0;
   Seconds plan;    // choosing the sequences, and taking what was drawn
   Seconds launch;  // writing the inputs, starting the step, recording its event; not binding its plan, nor any waiting
+  // Of those steps, started as one captured list, and their part of `launch`.
+  std::int64_t replays = 0;
+  Seconds replay;
   // Of captures: the shapes, their time, and what the device's free memory says they took (its granularity is MiB).
   std::int64_t captures = 0;
   Seconds capture;
   Bytes capture_memory;
 };
+
+// What planning a step and what starting one cost between two looks, at least one step apart. Of captured steps, if there
+// were any: a prompt's first step, launched, costs as much as hundreds of them.
+Seconds plan_cost_per_step(const HostCost& before, const HostCost& after);
+Seconds launch_cost_per_step(const HostCost& before, const HostCost& after);
 
 // Not thread-safe: one thread submits, cancels and steps.
 class Engine {

@@ -15,6 +15,7 @@ namespace {
 using lab::Estimate;
 
 constexpr double kLongSequence = 2048;  // "long sequences" of the plan: at least this many tokens
+constexpr double kLeastExtra = 256;     // bytes: an allocation of cudaMalloc's, to which none at all is rounded up
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 const lab::Info& attention_info() {
@@ -46,7 +47,7 @@ const lab::Info& attention_info() {
                       .expected = {10, 20}},
                      {.id = "attention.extra_memory",
                       .claim = "10-20 times memory reduction for attention layers",
-                      .metric = "memory beyond Q, K, V and O, standard / flash",
+                      .metric = "memory beyond Q, K, V and O (256 B if less), standard / flash",
                       .where = "seq >= 2048; geometric mean over points",
                       .expected = {10, 20}},
                      {.id = "attention.time_growth",
@@ -61,7 +62,7 @@ const lab::Info& attention_info() {
                       .expected = {0, kInfinity}}},
       .expected_quick = {25},
       .expected_full = {470},
-      .expected_gpu = {50},
+      .expected_gpu = {68},
       .runs_model = false};
   return info;
 }
@@ -127,15 +128,13 @@ class AttentionExperiment final : public lab::Experiment {
       if (point.seq < kLongSequence) continue;
       speed.push_back(point.speed);
       memory.push_back(exactly(point.memory[0] / point.memory[1]));
-      if (point.extra[1] > 0) extra.push_back(exactly(point.extra[0] / point.extra[1]));
+      extra.push_back(exactly(point.extra[0] / std::max(point.extra[1], kLeastExtra)));
     }
     const auto mean_speed = lab::geometric_mean(speed), mean_memory = lab::geometric_mean(memory);
     constexpr std::string_view kNoneLong = "no valid point with seq >= 2048";
     lab::conclude_hypothesis(record, "attention.speed", mean_speed, kNoneLong);
     lab::conclude_hypothesis(record, "attention.memory", mean_memory, kNoneLong);
-    lab::conclude_hypothesis(
-        record, "attention.extra_memory", lab::geometric_mean(extra),
-        memory.empty() ? kNoneLong : "flash used no memory beyond Q, K, V and O: the ratio has no bound");
+    lab::conclude_hypothesis(record, "attention.extra_memory", lab::geometric_mean(extra), kNoneLong);
     conclude_growth(
         record, "attention.time_growth", &Measured::time, [](const Measured& point) { return point.speed; }, "time");
     conclude_growth(

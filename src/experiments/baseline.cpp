@@ -28,7 +28,7 @@ const lab::Info& baseline_info() {
       .hypotheses = {},
       .expected_quick = {20},
       .expected_full = {90},
-      .expected_gpu = {25}};
+      .expected_gpu = {20}};
   return info;
 }
 

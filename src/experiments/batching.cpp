@@ -45,7 +45,7 @@ const lab::Info& batching_info() {
                       .expected = {3, 5}}},
       .expected_quick = {25},
       .expected_full = {450},
-      .expected_gpu = {60}};
+      .expected_gpu = {55}};
   return info;
 }
 

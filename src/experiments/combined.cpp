@@ -46,7 +46,7 @@ const lab::Info& combined_info() {
                       .expected = {3, 5}}},
       .expected_quick = {40},
       .expected_full = {310},
-      .expected_gpu = {95}};
+      .expected_gpu = {90}};
   return info;
 }
 

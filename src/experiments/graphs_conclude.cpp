@@ -91,9 +91,9 @@ void conclude_graphs(record::Experiment& record) {
     record.meaning += ".";
     if (const auto mean = lab::geometric_mean(anew); mean && dynamic)
       record.meaning += fmt::format(
-          " Prompts of varying length take {} of the launched time in padded captured shapes, and {} if each length is "
-          "captured anew.",
-          percent(dynamic->value), percent(inverse(*mean).value));
+          " Prompts of varying length take {} of the launched time in padded captured shapes, and {} times it if each "
+          "length is captured anew.",
+          percent(dynamic->value), format_significant(inverse(*mean).value));
     record.advice = latency->interval.low > 0 ? "Leave captured steps on, which they are by default."
                                               : "Captured steps change nothing beyond doubt here.";
   } else {

@@ -80,7 +80,7 @@ const lab::Info& quantization_info() {
                       .expected = {0.5, 0.75}}},
       .expected_quick = {35},
       .expected_full = {150},
-      .expected_gpu = {130},
+      .expected_gpu = {98},
       .speed_rows = false};
   return info;
 }

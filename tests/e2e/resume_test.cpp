@@ -63,6 +63,12 @@ TEST_F(ResumeTest, GoesOnWithWhatIsMissingAndSaysSo) {
   EXPECT_THAT(again.err, HasSubstr("run.finished"));
 }
 
+TEST_F(ResumeTest, TakesTheDrawnModelOfTheRun) {
+  ASSERT_EQ(run({"run", "--only", "power", "-m", "synthetic:llama-3.2-1b"}).status, 0);
+  const Finished again = run({"run", "--resume"});
+  EXPECT_THAT(again.err, HasSubstr("run.finished")) << "not run.resume: the model is the same";
+}
+
 TEST_F(ResumeTest, WritesTheFilesOfARunThatWasKilledWhileItWroteThem) {
   ASSERT_EQ(run({"run", "--only", "power,graphs"}).status, 0);
   std::filesystem::path folder;

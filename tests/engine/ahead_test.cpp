@@ -61,6 +61,10 @@ TEST_F(Ahead, EveryRequestHasTheTokensItHasOneStepAtATime) {
           ASSERT_VALUE(const auto tokens, run_all(*engine, mixed()));
           EXPECT_EQ(tokens, expected);
           EXPECT_EQ(engine->captured_steps() > 0, graphs);
+          const HostCost& cost = engine->host_cost();
+          EXPECT_EQ(cost.replays > 0, graphs);
+          EXPECT_LE(cost.replays, cost.steps - cost.captures) << "a shape is launched before it is captured";
+          EXPECT_LE(cost.replay.count, cost.launch.count);
           EXPECT_EQ(engine->dead_rows() > 0, ahead);
           EXPECT_EQ(engine->preemptions() > 0, pages > 0);
           // The same again on what is left in the cache.
