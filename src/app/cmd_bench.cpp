@@ -14,10 +14,10 @@ namespace {
 struct BenchRow {
   std::string test;  // "pp512", "tg128 @ d2048", "tg128 x 16"
   std::int64_t n_prompt = 0, n_gen = 0, n_depth = 0, n_batch = 1;
-  record::Metric rate;                 // tok/s
-  double achieved = 0;                 // FLOP/s of the matrix products (prefill) or B/s read (decode)
-  std::optional<double> share;         // of the ceiling
-  std::string pdl;                     // whether captured steps have programmatic edges
+  record::Metric rate;          // tok/s
+  double achieved = 0;          // FLOP/s of the matrix products (prefill) or B/s read (decode)
+  std::optional<double> share;  // of the ceiling
+  std::string pdl;              // whether captured steps have programmatic edges
   // To plan a step and to start it, where the host does not compute it as well: a captured one, if any was.
   std::optional<double> host_seconds;
   std::int64_t peak_memory_bytes = 0;
@@ -207,7 +207,9 @@ struct Bench {
     const engine::HostCost before = engine.host_cost();
     RL_ASSIGN(row.rate, measure());
     const engine::HostCost& after = engine.host_cost();
-    if (backend.device->is_queue()) row.host_seconds = (engine::plan_cost_per_step(before, after) + engine::launch_cost_per_step(before, after)).count;
+    if (backend.device->is_queue())
+      row.host_seconds =
+          (engine::plan_cost_per_step(before, after) + engine::launch_cost_per_step(before, after)).count;
     row.peak_memory_bytes = memory.peak().count;
     row.pdl = pdl;
     row.path = path_text(engine.path());

@@ -39,7 +39,7 @@ Result<int> cmd_selftest(const SelftestOptions& options, std::FILE* out) {
   const auto show = [&](const selftest::VariantResult& result) {
     checked += result.checked;
     wrong += static_cast<int>(result.failures.size());
-    fmt::print(out, "  {:<8}{:<28}{}\n", result.failures.empty() ? (result.checked > 0 ? "ok" : "-") : "WRONG",
+    fmt::print(out, "  {:<8}{:<34} {}\n", result.failures.empty() ? (result.checked > 0 ? "ok" : "-") : "WRONG",
                result.name,
                result.checked > 0 ? fmt::format("{} combinations", result.checked) : "supports none of them here");
     for (std::size_t i = 0; i < std::min<std::size_t>(result.failures.size(), 3); ++i)

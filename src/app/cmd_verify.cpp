@@ -10,6 +10,7 @@
 #include "lab/recompute.h"
 #include "record/json.h"
 #include "record/store.h"
+#include "telemetry/build_info.h"
 
 namespace rl::app {
 namespace {
@@ -23,6 +24,7 @@ struct Verified {
   std::string name;
   lab::Recomputation counts;  // with all findings
   bool files = false, store = false;
+  std::string program;  // of another commit than this one, which may conclude otherwise: it is not asked to
 };
 
 void add(std::vector<Finding>& findings, std::vector<Finding> more) {
@@ -42,6 +44,7 @@ void recompute_all(const record::Run& run, const OpenBackend& open, Verified& ve
   CountingResource memory(open.device->memory());
   model::ModelSource model;
   model.name = run.model.name;
+  if (run.environment.commit != telemetry::build_info().commit) verified.program = run.environment.commit;
   for (const record::Experiment& experiment : run.experiments) {
     lab::Context context{.backend = open.backend,
                          .oracle = oracle(),
@@ -49,7 +52,8 @@ void recompute_all(const record::Run& run, const OpenBackend& open, Verified& ve
                          .model = model,
                          .mode = run.mode == "full" ? lab::Mode::full : lab::Mode::quick,
                          .seed = run.seed};
-    lab::Recomputation counts = lab::recompute(run, experiment, experiments::find(experiment.id), context);
+    const lab::Entry* const entry = verified.program.empty() ? experiments::find(experiment.id) : nullptr;
+    lab::Recomputation counts = lab::recompute(run, experiment, entry, context);
     verified.counts.metrics += counts.metrics;
     verified.counts.comparisons += counts.comparisons;
     verified.counts.outcomes += counts.outcomes;
@@ -123,6 +127,10 @@ void print(const Verified& verified, std::FILE* out) {
   fmt::print(out, "  checked: {}{}; computed again: {} metrics, {} comparisons, {} outcomes, {} conclusions\n",
              verified.files ? "files against their sums" : "no files", verified.store ? ", store" : ", not in a store",
              counts.metrics, counts.comparisons, counts.outcomes, counts.concluded);
+  if (!verified.program.empty())
+    fmt::print(out,
+               "  conclusions: those of the program at commit {}; this one, at {}, might word or draw them otherwise\n",
+               verified.program, telemetry::build_info().commit);
 }
 
 nlohmann::ordered_json json_of(const Verified& verified) {
@@ -137,7 +145,8 @@ nlohmann::ordered_json json_of(const Verified& verified) {
           {"metrics", verified.counts.metrics},
           {"comparisons", verified.counts.comparisons},
           {"outcomes", verified.counts.outcomes},
-          {"conclusions", verified.counts.concluded}};
+          {"conclusions", verified.counts.concluded},
+          {"other_program", verified.program}};
 }
 
 }  // namespace

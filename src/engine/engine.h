@@ -79,8 +79,8 @@ struct HostCost {
   Bytes capture_memory;
 };
 
-// What planning a step and what starting one cost between two looks, at least one step apart. Of captured steps, if there
-// were any: a prompt's first step, launched, costs as much as hundreds of them.
+// What planning a step and what starting one cost between two looks, at least one step apart. Of captured steps, if
+// there were any: a prompt's first step, launched, costs as much as hundreds of them.
 Seconds plan_cost_per_step(const HostCost& before, const HostCost& after);
 Seconds launch_cost_per_step(const HostCost& before, const HostCost& after);
 

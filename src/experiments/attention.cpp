@@ -165,18 +165,18 @@ class AttentionExperiment final : public lab::Experiment {
       if (standard == rows.end() || flash == rows.end()) continue;
       const record::Row& row = *standard->second;
       const auto pair = [&](const char* metric, double(&values)[2]) {
-        values[0] = lab::find_metric(row, metric)->value;
-        values[1] = lab::find_metric(*flash->second, metric)->value;
+        values[0] = lab::value_of(row, metric);
+        values[1] = lab::value_of(*flash->second, metric);
+        return std::isfinite(values[0] + values[1]);
       };
-      const auto axis = [&](const char* name) { return *lab::find_axis(row, name); };
-      Measured point{.seq = std::stod(axis("seq")),
+      const auto axis = [&](const char* name) { return lab::axis_of(row, name); };
+      Measured point{.seq = static_cast<double>(lab::number_of(row, "seq").value_or(0)),
                      .series = fmt::format("batch {}, heads {}, head_dim {}, {}causal", axis("batch"), axis("heads"),
                                            axis("head_dim"), axis("causal") == "yes" ? "" : "not "),
                      .speed = {comparison.ratio, comparison.ci95}};
-      pair("time", point.time);
-      pair("layer_bytes", point.memory);
-      pair("workspace_bytes", point.extra);
-      points.push_back(std::move(point));
+      if (point.seq > 0 && pair("time", point.time) && pair("layer_bytes", point.memory) &&
+          pair("workspace_bytes", point.extra))
+        points.push_back(std::move(point));
     }
     return points;
   }
@@ -206,8 +206,8 @@ class AttentionExperiment final : public lab::Experiment {
   static std::string unfit_sentence(const record::Experiment& record) {
     std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
     for (const record::Row& row : record.rows)
-      if (row.validity.valid && *lab::find_axis(row, "variant") == "standard" && !lab::find_metric(row, "time"))
-        shortest = std::min(shortest, lab::Point(row.axes).number("seq"));
+      if (row.validity.valid && lab::axis_of(row, "variant") == "standard" && !lab::find_metric(row, "time"))
+        shortest = std::min(shortest, lab::number_of(row, "seq").value_or(shortest));
     if (shortest == std::numeric_limits<std::int64_t>::max()) return "";
     return fmt::format(" Standard attention's scores did not fit the memory from {} tokens on.", shortest);
   }

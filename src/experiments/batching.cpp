@@ -120,7 +120,7 @@ class BatchingExperiment final : public lab::Experiment {
       if (!row.validity.valid || !way || !load || !rate || *load != "queue") continue;
       if (*way != kBatchingWays[kContinuous].name || rate->value <= most) continue;
       most = rate->value;
-      seqs = *lab::find_axis(row, "seqs");
+      seqs = lab::axis_of(row, "seqs");
     }
     return seqs;
   }
@@ -140,7 +140,7 @@ class BatchingExperiment final : public lab::Experiment {
     for (const record::Row& row : record.rows) {
       const record::Metric *ttft = lab::find_metric(row, "ttft_p50"), *tpot = lab::find_metric(row, "tpot_p50");
       if (!row.validity.valid || !ttft || !tpot) continue;
-      const std::int64_t percent = lab::Point(row.axes).number("load");
+      const std::int64_t percent = lab::number_of(row, "load").value_or(0);
       if (percent <= highest || percent > 80) continue;
       highest = percent;
       sentence = fmt::format(" At {}% of that load the median TTFT is {} and the median TPOT {}.", percent,

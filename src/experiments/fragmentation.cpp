@@ -332,17 +332,14 @@ class FragmentationExperiment final : public lab::Experiment {
     std::map<std::string, Verdict> verdicts;
     for (const record::Row& row : record.rows) {
       const std::string* policy = lab::find_axis(row, "policy");
-      const auto value = [&](const char* name) {
-        const record::Metric* metric = lab::find_metric(row, name);
-        return metric != nullptr ? metric->value : std::numeric_limits<double>::quiet_NaN();
-      };
+      const auto value = [&](const char* name) { return lab::value_of(row, name); };
       if (policy == nullptr || !row.validity.valid) continue;
       Verdict& verdict = verdicts[*policy];
       if (value("large_fits") == 1) {
         ++verdict.fits;
       } else if (value("free_bytes") >= value("large_bytes")) {
         verdict.fails.push_back(
-            fmt::format("{} at {}", *lab::find_axis(row, "trace"), place_name(*lab::find_axis(row, "space"))));
+            fmt::format("{} at {}", lab::axis_of(row, "trace"), place_name(lab::axis_of(row, "space"))));
       }
     }
     return verdicts;
@@ -367,12 +364,15 @@ class FragmentationExperiment final : public lab::Experiment {
     };
     std::map<std::string, Cost> costs;
     for (const record::Row& row : record.rows) {
-      const std::string& policy = *lab::find_axis(row, "policy");
+      const std::string& policy = lab::axis_of(row, "policy");
       if (std::find(placing.begin(), placing.end(), policy) == placing.end() || !row.validity.valid) continue;
+      const double calls = lab::value_of(row, "driver_calls"), copied = lab::value_of(row, "copied_bytes"),
+                   waste = lab::value_of(row, "internal_waste");
+      if (!std::isfinite(calls + copied + waste)) continue;
       Cost& cost = costs[policy];
-      cost.calls += lab::find_metric(row, "driver_calls")->value;
-      cost.copied += lab::find_metric(row, "copied_bytes")->value;
-      cost.waste = std::max(cost.waste, lab::find_metric(row, "internal_waste")->value);
+      cost.calls += calls;
+      cost.copied += copied;
+      cost.waste = std::max(cost.waste, waste);
     }
     std::string text;
     for (const auto& [policy, cost] : costs)

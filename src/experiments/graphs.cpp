@@ -15,9 +15,9 @@ namespace rl::experiments {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr std::int64_t kDepth = 128;                                   // of decode
-constexpr std::int64_t kPrompt = 512;                                  // the plan's own case
-constexpr int kReplays = 100;                                          // of it
+constexpr std::int64_t kDepth = 128;                                  // of decode
+constexpr std::int64_t kPrompt = 512;                                 // the plan's own case
+constexpr int kReplays = 100;                                         // of it
 constexpr std::int64_t kShortest = 33, kLongest = 512, kPrompts = 8;  // of prompts of varying length, a sample
 constexpr const char *kDecode = "decode", *kPrefill = "prefill", *kLengths = "lengths";
 constexpr const char* kGiven = "given";
@@ -311,7 +311,9 @@ class GraphsExperiment final : public lab::Experiment {
     }
     count("parameters", "1", static_cast<double>(source.config.parameters()));
     count("peak_memory_bytes", "B", static_cast<double>(memory_->peak().count));
-    row.note = "the same tokens from all variants; weights shared; host times are means over the row's steps, of starting one over its captured steps if it has any";
+    row.note =
+        "the same tokens from all variants; weights shared; host times are means over the row's steps, of starting one "
+        "over its captured steps if it has any";
     record.rows.push_back(std::move(row));
   }
 

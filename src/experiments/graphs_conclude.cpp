@@ -26,10 +26,13 @@ std::vector<Compared> compared_rows(const record::Experiment& record) {
   for (const record::Comparison& comparison : record.comparisons) {
     const record::Row* const row = row_of(record, comparison.candidate);
     if (row == nullptr || row_of(record, comparison.baseline) == nullptr) continue;
-    all.push_back({.variant = *lab::find_axis(*row, "variant"),
-                   .load = *lab::find_axis(*row, "load"),
-                   .batch = std::stod(*lab::find_axis(*row, "batch")),
-                   .parameters = lab::find_metric(*row, "parameters")->value,
+    const auto batch = lab::number_of(*row, "batch");
+    const double parameters = lab::value_of(*row, "parameters");
+    if (!batch || !std::isfinite(parameters)) continue;
+    all.push_back({.variant = lab::axis_of(*row, "variant"),
+                   .load = lab::axis_of(*row, "load"),
+                   .batch = static_cast<double>(*batch),
+                   .parameters = parameters,
                    .ratio = {comparison.ratio, comparison.ci95}});
   }
   return all;

@@ -119,9 +119,9 @@ class PowerExperiment final : public lab::Experiment {
       const record::Metric* most = nullptr;
       std::string limit;
       for (const record::Row& row : record.rows) {
-        if (!row.validity.valid || *lab::find_axis(row, "phase") != phase) continue;
+        if (!row.validity.valid || lab::axis_of(row, "phase") != phase) continue;
         const record::Metric* metric = lab::find_metric(row, "tokens_per_joule");
-        const std::string& here = *lab::find_axis(row, "limit");
+        const std::string& here = lab::axis_of(row, "limit");
         if (metric == nullptr || !metric->ci95 || metric->samples.size() < measure::kLeastSamples) continue;
         if (here == kPresent) {
           base = metric;

@@ -50,6 +50,7 @@ class Formats {
                  .weight_bytes = bytes->value,
                  .perplexity_ratio = estimate("perplexity_ratio"),
                  .kld = estimate("mean_kld")};
+      if (!m.perplexity_ratio) m.kld.reset();  // quality is both
       for (const record::Comparison& comparison : record.comparisons)
         if (comparison.candidate == format_at(*format, *shape))
           (comparison.metric == kPrefill ? m.speed : m.decode) = Estimate{comparison.ratio, comparison.ci95};
@@ -155,6 +156,24 @@ class Formats {
                        shape->shape == kGiven ? "" : fmt::format(" at {}", shape->shape), fmt::join(parts, ", "));
   }
 
+  // What the smallest format costs in time, where it is slower than 16 bits, and which one within the limits does not.
+  std::string price_of(std::string_view format) const {
+    const Measured* const own = find_speed(format);
+    if (own == nullptr) return "; here it saves memory, not time: this processor only emulates it";
+    if (own->speed->interval.high >= 1) return "";
+    const Measured* fastest = nullptr;
+    for (const Measured& m : measured_) {
+      const Measured* const quality = find_quality(m.format);
+      if (m.shape != own->shape || !m.speed || quality == nullptr || !within(*quality)) continue;
+      if (fastest == nullptr || m.speed->value > fastest->speed->value) fastest = &m;
+    }
+    std::string text = fmt::format("; a prefill takes {} times as long in it as in 16 bits",
+                                   format_significant(1 / own->speed->value, 2));
+    if (fastest != nullptr && fastest->speed->interval.low > 1)
+      text += fmt::format(", the fastest is {0}: `--format {0}`", fastest->format);
+    return text;
+  }
+
   void headline(record::Experiment& record) const {
     record.outcome = lab::overall(record);
     record.measured = headline_speeds();
@@ -184,9 +203,8 @@ class Formats {
           100 * (best->perplexity_ratio->value - 1),
           outside.empty() ? std::string("all formats stay") : fmt::format("all but {} stay", fmt::join(outside, ", ")),
           limits, speed_sentence());
-      record.advice = fmt::format(
-          "Within your limits the smallest is {0}: `--format {0}`{1}.", best->format,
-          find_speed(best->format) ? "" : "; here it saves memory, not time: this processor only emulates it");
+      record.advice = fmt::format("Within your limits the smallest is {0}: `--format {0}`{1}.", best->format,
+                                  price_of(best->format));
     } else {
       record.meaning = fmt::format("No smaller format stays within {}.{}", limits, speed_sentence());
       record.advice = "Keep 16 bits, or raise --max-kld and --max-ppl-loss if the loss is fine for you.";

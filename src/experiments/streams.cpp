@@ -413,8 +413,8 @@ class StreamsExperiment final : public lab::Experiment {
     const record::Row* drawn = nullptr;
     for (const record::Row& row : record.rows) {
       if (!row.validity.valid) continue;
-      const bool plan = *lab::find_axis(row, "tokens") == kPlanTokens;
-      if (drawn == nullptr || (plan && *lab::find_axis(*drawn, "tokens") != kPlanTokens)) drawn = &row;
+      const bool plan = lab::axis_of(row, "tokens") == kPlanTokens;
+      if (drawn == nullptr || (plan && lab::axis_of(*drawn, "tokens") != kPlanTokens)) drawn = &row;
     }
     std::vector<std::pair<std::string, std::string>> where;
     if (drawn == nullptr) return where;
@@ -434,20 +434,21 @@ class StreamsExperiment final : public lab::Experiment {
         const std::string* found = lab::find_axis(row, value.first);
         return found != nullptr && *found == value.second;
       });
-      const std::int64_t workers = lab::Point(row.axes).number("workers");
+      const std::int64_t workers = lab::number_of(row, "workers").value_or(0);
       if (!drawn || workers < most) continue;
       if (workers > most) side_by_side = in_turn = nullptr;
       most = workers;
-      const std::string& way = *lab::find_axis(row, "way");
+      const std::string& way = lab::axis_of(row, "way");
       if (way == kNames[0]) in_turn = &row;
       if (way == kNames[kWorkers]) side_by_side = &row;
     }
     if (side_by_side == nullptr || in_turn == nullptr) return "";
-    const auto value = [](const record::Row* row, const char* name) { return lab::find_metric(*row, name)->value; };
+    const double at_once = lab::value_of(*side_by_side, "steps_at_once"),
+                 longer = lab::value_of(*side_by_side, "traced_step") / lab::value_of(*in_turn, "traced_step");
+    if (!std::isfinite(at_once + longer)) return "";
     return fmt::format(
         " By the device's timestamps {} workers had {} steps under way at once, each {} times as long as alone.", most,
-        format_significant(value(side_by_side, "steps_at_once"), 2),
-        format_significant(value(side_by_side, "traced_step") / value(in_turn, "traced_step"), 2));
+        format_significant(at_once, 2), format_significant(longer, 2));
   }
 };
 

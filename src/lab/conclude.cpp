@@ -1,5 +1,9 @@
 #include "lab/conclude.h"
 
+#include <charconv>
+#include <cmath>
+#include <limits>
+
 #include "lab/hypothesis.h"
 
 namespace rl::lab {
@@ -14,6 +18,25 @@ const std::string* find_axis(const record::Row& row, std::string_view axis) {
   for (const auto& [name, value] : row.axes)
     if (name == axis) return &value;
   return nullptr;
+}
+
+const std::string& axis_of(const record::Row& row, std::string_view axis) {
+  static const std::string none;
+  const std::string* value = find_axis(row, axis);
+  return value ? *value : none;
+}
+
+std::optional<std::int64_t> number_of(const record::Row& row, std::string_view axis) {
+  const std::string& text = axis_of(row, axis);
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+double value_of(const record::Row& row, std::string_view metric) {
+  const record::Metric* found = find_metric(row, metric);
+  return found ? found->value : std::numeric_limits<double>::quiet_NaN();
 }
 
 std::optional<Estimate> geometric_mean(const std::vector<Estimate>& ratios) {

@@ -14,6 +14,12 @@ namespace rl::lab {
 const record::Metric* find_metric(const record::Row& row, std::string_view name);
 const std::string* find_axis(const record::Row& row, std::string_view axis);
 
+// The same for rows that may be of another version's record, or of a damaged one: empty, NaN or nothing where the row
+// has no such axis or metric, or the axis no whole number.
+const std::string& axis_of(const record::Row& row, std::string_view axis);
+std::optional<std::int64_t> number_of(const record::Row& row, std::string_view axis);
+double value_of(const record::Row& row, std::string_view metric);
+
 // An estimate with its interval.
 struct Estimate {
   double value = 0;

@@ -1,7 +1,6 @@
 // The engine on a card: every fixture model against transformers, every format against the CPU's emulation, captured
 // steps against launched ones, and what a step must not do.
 
-
 #include "card.h"
 #include "engine/fixture.h"
 #include "engine/step_plan.h"

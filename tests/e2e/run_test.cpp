@@ -98,6 +98,14 @@ TEST_F(RunTest, RecordsHoldNoHomeFolder) {
   EXPECT_THAT(read_text(folder() / "record.json"), testing::Not(HasSubstr(std::string(home) + "/")));
 }
 
+TEST_F(RunTest, VerifyAsksNoOtherProgramsRecordForItsOwnConclusions) {
+  const std::string record = REDLINE_SOURCE_DIR "/docs/results/2026-11-29-h200/full";
+  const Finished verified = redline({"verify", record});
+  EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
+  EXPECT_THAT(verified.out, HasSubstr("533 metrics, 120 comparisons, 35 outcomes, 0 conclusions"));
+  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit 54968a350e"));
+}
+
 TEST_F(RunTest, VerifyComputesARunAgainAndFindsOneFlippedByte) {
   ASSERT_EQ(run({"experiment", "attention", "--seq", "64,128,256", "--heads", "2", "--max-foreign-load", "1"}).status,
             0);

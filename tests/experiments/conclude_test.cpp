@@ -1,0 +1,72 @@
+// What `redline verify` and `redline report` meet in records of other versions, and in damaged ones: rows that lack what
+// a conclusion looks for.
+
+#include <fstream>
+#include <set>
+
+#include "experiments/fixture.h"
+#include "record/json.h"
+
+namespace rl::experiments {
+namespace {
+
+class Conclusions : public ExperimentsTest, public testing::WithParamInterface<const char*> {
+ protected:
+  void conclude(record::Experiment record) {
+    const std::unique_ptr<lab::Experiment> experiment = find(record.id)->make();
+    if (!experiment->concludes_from_record()) return;
+    lab::Context context{.backend = backend_, .oracle = oracle_, .memory = memory_, .model = model_};
+    record.hypotheses = experiment->info().hypotheses;
+    record.charts.clear();
+    const Status status = experiment->conclude(context, record);
+    EXPECT_TRUE(status) << status.error().what;
+    ++concluded_;
+  }
+
+  int concluded_ = 0;
+};
+
+TEST_P(Conclusions, LackAnyAxisOrMetricOrHaveAnAxisThatIsNoNumber) {
+  std::ifstream file(REDLINE_SOURCE_DIR "/docs/results/" + std::string(GetParam()) + "/record.json");
+  const std::string json{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  ASSERT_VALUE(const record::Run run, record::from_json(json, "record.json"));
+  for (const record::Experiment& whole : run.experiments) {
+    if (whole.state != record::State::done || find(whole.id) == nullptr) continue;
+    SCOPED_TRACE(whole.id);
+    conclude(whole);
+    std::set<std::string> axes, metrics;
+    for (const record::Row& row : whole.rows) {
+      for (const auto& [name, value] : row.axes) axes.insert(name);
+      for (const record::Metric& metric : row.metrics) metrics.insert(metric.name);
+    }
+    for (const std::string& name : axes) {
+      record::Experiment lacks = whole, odd = whole;
+      for (record::Row& row : lacks.rows) std::erase_if(row.axes, [&](const auto& axis) { return axis.first == name; });
+      for (record::Row& row : odd.rows)
+        for (auto& [axis, value] : row.axes)
+          if (axis == name) value = "x";
+      conclude(std::move(lacks));
+      conclude(std::move(odd));
+    }
+    for (const std::string& name : metrics) {
+      record::Experiment lacks = whole;
+      for (record::Row& row : lacks.rows)
+        std::erase_if(row.metrics, [&](const record::Metric& metric) { return metric.name == name; });
+      conclude(std::move(lacks));
+    }
+  }
+  EXPECT_GT(concluded_, 100);
+}
+
+INSTANTIATE_TEST_SUITE_P(Records, Conclusions,
+                         testing::Values("2026-11-23-cpu-zen5-2core/quick", "2026-11-23-cpu-zen5-2core/full",
+                                         "2026-11-29-h200/full"),
+                         [](const auto& record) {
+                           std::string name = record.param;
+                           std::replace_if(
+                               name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace rl::experiments
