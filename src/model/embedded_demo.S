@@ -2,9 +2,7 @@
 .macro embed symbol, file
   .balign 64
   .global redline_demo_\symbol\()_begin, redline_demo_\symbol\()_end
-#ifndef REDLINE_DEMO_SHARED
   .hidden redline_demo_\symbol\()_begin, redline_demo_\symbol\()_end
-#endif
 redline_demo_\symbol\()_begin:
   .incbin "\file"
 redline_demo_\symbol\()_end:
