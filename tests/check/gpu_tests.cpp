@@ -1,5 +1,6 @@
-// The program of `make dist TESTS=1`: redline itself, and under the name gpu_tests the tests of a card, which read their
-// files from tests/ beside it. One program, since two would carry the kernels, the engine and the CPU backend twice.
+// The program of `make dist TESTS=1`: redline itself, and under the name gpu_tests the tests of a card, which read
+// their files from tests/ beside it. One program, since two would carry the kernels, the engine and the CPU backend
+// twice.
 
 #include <filesystem>
 

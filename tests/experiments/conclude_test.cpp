@@ -1,5 +1,5 @@
-// What `redline verify` and `redline report` meet in records of other versions, and in damaged ones: rows that lack what
-// a conclusion looks for.
+// What `redline verify` and `redline report` meet in records of other versions, and in damaged ones: rows that lack
+// what a conclusion looks for.
 
 #include <fstream>
 #include <set>
@@ -64,7 +64,8 @@ INSTANTIATE_TEST_SUITE_P(Records, Conclusions,
                          [](const auto& record) {
                            std::string name = record.param;
                            std::replace_if(
-                               name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+                               name.begin(), name.end(),
+                               [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
                            return name;
                          });
 
