@@ -2,6 +2,8 @@
 
 #include "app/cli.h"
 
+#include <charconv>
+
 #include <CLI/CLI.hpp>
 #include <unistd.h>
 
@@ -46,6 +48,33 @@ Result<int> done(Status status) {
   return kExitOk;
 }
 
+// CLI11's own checks of numbers take NaN, and say their bounds with 300 digits.
+CLI::Validator number_from(double least, double most, const char* expected) {
+  const auto check = [=](const std::string& text) -> std::string {
+    double value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool read = code == std::errc() && end == text.data() + text.size();
+    return read && value >= least && value <= most ? "" : fmt::format("expected {}, found '{}'", expected, text);
+  };
+  return CLI::Validator(check, "");
+}
+// CLI11 makes a negative number a large one.
+const CLI::Validator kSeed(
+    [](const std::string& text) -> std::string {
+      std::uint64_t seed = 0;
+      const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), seed);
+      const bool read = code == std::errc() && end == text.data() + text.size();
+      return read ? "" : fmt::format("expected a whole number from 0 to 2^64 - 1, found '{}'", text);
+    },
+    "");
+const CLI::Validator kNotNegative = number_from(0, 1e15, "a number from 0 on"),
+                     kPositive = number_from(1, 1e15, "a number from 1 on"),
+                     kShare = number_from(0, 1, "a share from 0 to 1");
+// An unset variable of a script, say: the flag would do nothing, and nobody would know.
+const CLI::Validator kNotEmpty(
+    [](const std::string& text) { return text.empty() ? std::string("expected a value, found an empty one") : ""; },
+    "");
+
 const char* kModelHelp = "a folder, OWNER/NAME in the Hugging Face cache, or synthetic:NAME; default: the demo model";
 
 // `save` is one for all verbs: the model is written there before the verb runs.
@@ -86,15 +115,15 @@ void add_limits(CLI::App* app, RunOptions& options) {
   const lab::Limits own;
   app->add_option("--max-kld", options.max_kld,
                   fmt::format("mean KL divergence to the baseline that a format may have; default: {}", own.max_kld))
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNotNegative);
   app->add_option("--max-ppl-loss", options.max_ppl_loss,
                   fmt::format("share by which a format may raise the perplexity; default: {}", own.max_ppl_loss))
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNotNegative);
   app->add_option("--max-foreign-load", options.max_foreign_load,
                   fmt::format("share of the processors' time that other processes may take before a speed is invalid; "
                               "default: {}; 1: never",
                               own.max_foreign_load))
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(kShare);
 }
 
 // What `run` and `experiment` share.
@@ -105,7 +134,9 @@ void add_run_flags(CLI::App* app, RunOptions& options, std::string& save) {
   app->add_flag("--full", options.full, "all axes, narrow intervals")->excludes(quick);
   app->add_flag("--dry-run", options.dry_run, "list what would be measured and end");
   app->add_option("--runs", options.runs_folder, "folder of all runs")->capture_default_str()->type_name("DIR");
-  auto* out = app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")->type_name("DIR");
+  auto* out = app->add_option("--out", options.out, "folder of this run; default: RUNS/<id>")
+                  ->check(kNotEmpty)
+                  ->type_name("DIR");
   app->add_option_function<std::uint64_t>(
          "--seed",
          [&](std::uint64_t seed) {
@@ -113,6 +144,7 @@ void add_run_flags(CLI::App* app, RunOptions& options, std::string& save) {
            options.seed_given = true;
          },
          "of inputs and intervals; default: 1")
+      ->check(kSeed)
       ->type_name("N");
   add_limits(app, options);
   app->add_option_function<std::string>(
@@ -121,9 +153,11 @@ void add_run_flags(CLI::App* app, RunOptions& options, std::string& save) {
       ->expected(0, 1)
       ->type_name("RUN");
   app->add_option("--save-baseline", options.save_baseline, "a name for this run, to compare later ones with")
+      ->check(kNotEmpty)
       ->type_name("NAME")
       ->excludes(out);
   app->add_option("--baseline", options.baseline, "compare with this run at the end; exits as compare does")
+      ->check(kNotEmpty)
       ->type_name("NAME");
   app->add_flag("--json", options.json, "print the record instead of the report");
   app->allow_extras();
@@ -165,12 +199,20 @@ Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
   add_device(app, options.device);
   app->add_option("-p,--n-prompt", options.prompt, "tokens of a prefill; 0: none")
       ->delimiter(',')
+      ->check(kNotNegative)
       ->capture_default_str();
-  app->add_option("-n,--n-gen", options.decode, "tokens of a decode; 0: none")->delimiter(',')->capture_default_str();
+  app->add_option("-n,--n-gen", options.decode, "tokens of a decode; 0: none")
+      ->delimiter(',')
+      ->check(kNotNegative)
+      ->capture_default_str();
   app->add_option("-d,--n-depth", options.depth, "tokens of context before a decode")
       ->delimiter(',')
+      ->check(kNotNegative)
       ->capture_default_str();
-  app->add_option("-b,--batch", options.batch, "sequences decoded together")->delimiter(',')->capture_default_str();
+  app->add_option("-b,--batch", options.batch, "sequences decoded together")
+      ->delimiter(',')
+      ->check(kPositive)
+      ->capture_default_str();
   app->add_option("-r,--repetitions", options.repetitions, "samples of each row")->capture_default_str();
   app->add_option("--pdl", options.pdl,
                   "on, off or both: whether kernels of captured steps may begin while their predecessor ends")
@@ -182,7 +224,7 @@ Verb add_bench(CLI::App& root, BenchOptions& options, std::string& save) {
   add_kv_cache(app, options.kv_cache);
   app->add_option("--force", options.force, kForceHelp)->type_name("OP=VARIANT")->expected(1)->take_all();
   app->add_option("-o,--output", options.output, "md, csv, json or jsonl")->capture_default_str();
-  app->add_option("--seed", options.seed, "of the random prompts")->capture_default_str();
+  app->add_option("--seed", options.seed, "of the random prompts")->check(kSeed)->capture_default_str();
   return {app, [&] { return done(cmd_bench(options, stdout)); }, &options.model};
 }
 
@@ -201,7 +243,7 @@ Verb add_generate(CLI::App& root, GenerateOptions& options, DeviceOptions& devic
   app->add_option("--min-p", options.min_p, "only tokens of at least this share of the likeliest's probability; 0: off")
       ->capture_default_str();
   app->add_option("--repetition-penalty", options.repetition_penalty, "1: off")->capture_default_str();
-  app->add_option("--seed", options.seed, "same seed, same tokens")->capture_default_str();
+  app->add_option("--seed", options.seed, "same seed, same tokens")->check(kSeed)->capture_default_str();
   app->add_option("--stop", options.stop, "end at this text; may be repeated")
       ->type_name("TEXT")
       ->expected(1)
@@ -258,7 +300,7 @@ Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
   app->add_option("--window", options.window, "tokens of a window, the begin token included")->capture_default_str();
   app->add_option("--tokens", options.tokens, "tokens to score at most; 0: the whole text")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNotNegative);
   add_format(app, options.format);
   add_kv_cache(app, options.kv_cache);
   app->add_option("--formats", options.formats, "compare these with the baseline: --formats fp32,int8")
@@ -266,7 +308,7 @@ Verb add_quality(CLI::App& root, QualityOptions& options, std::string& save) {
       ->type_name("NAMES");
   app->add_option("--prompts", options.prompts, "prompts of the text whose greedy outputs are compared")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   app->add_option("--baseline", options.baseline, "the format that others are compared with")->capture_default_str();
   app->add_flag("--json", options.json, "one JSON object on standard output");
   return {app, [&] { return done(cmd_quality(options, stdout)); }, &options.model};

@@ -224,6 +224,13 @@ Status cmd_bench(const BenchOptions& options, std::FILE* out) {
   RL_ASSIGN(const engine::KvCacheType kv_cache, engine::kv_cache_type_from(options.kv_cache));
   if (options.repetitions < 1)
     return Error{.kind = ErrorKind::usage, .what = "too few repetitions", .field = "-r", .expected = "at least 1"};
+  const auto none = [](const std::vector<std::int64_t>& tokens) {
+    return std::all_of(tokens.begin(), tokens.end(), [](std::int64_t n) { return n == 0; });
+  };
+  if (none(options.prompt) && none(options.decode))
+    return Error{.kind = ErrorKind::usage,
+                 .what = "there is nothing to measure",
+                 .expected = "-p or -n with a number of tokens above 0"};
   if (options.output != "md" && options.output != "csv" && options.output != "json" && options.output != "jsonl")
     return Error{.kind = ErrorKind::usage,
                  .what = "unknown output form",

@@ -137,7 +137,13 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
   const FileSet& files = source.files ? *source.files : *demo_files;
   RL_ASSIGN(const model::Tokenizer tokenizer, model::Tokenizer::load(files));
   RL_ASSIGN(const engine::PromptEncoder encoder, engine::PromptEncoder::make(tokenizer, &files, source.config));
-  RL_ASSIGN(const std::vector<TokenId> prompt_ids, encoder.encode(prompt));
+  const auto encoded = encoder.encode(prompt);
+  if (!encoded) {
+    Error error = encoded.error();
+    error.file = options.file;
+    return error;
+  }
+  const std::vector<TokenId>& prompt_ids = *encoded;
   RL_ASSIGN(const std::unique_ptr<engine::Engine> engine,
             engine::Engine::make(source, backend, backend.device->memory(),
                                  {.precision = format.precision,

@@ -151,6 +151,17 @@ Status check_axes(const std::vector<const lab::Entry*>& entries, const lab::Axis
   return ok();
 }
 
+// Before anything is measured: an experiment may have other values on another device.
+Status check_values(const std::vector<const lab::Entry*>& entries, const lab::AxisOverrides& given,
+                    lab::Context& context) {
+  for (const lab::Entry* entry : entries) {
+    if (!entry->make) continue;
+    context.axes = axes_of(entry->info, given);
+    RL_TRY(lab::points_of(*entry->make(), context));
+  }
+  return ok();
+}
+
 record::Run new_run(const RunOptions& options, const model::ModelSource& source,
                     const std::vector<const lab::Entry*>& entries, bool full) {
   record::Run run;
@@ -279,6 +290,7 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out,
     RL_ASSIGN(trained, open_model("demo"));
     context.trained = &*trained;
   }
+  RL_TRY(check_values(entries, options.axes, context));
   if (options.list || options.dry_run) {
     RL_TRY(print_list(entries, context, options, out));
     return kExitOk;

@@ -45,12 +45,6 @@ class EnginesExperiment final : public lab::Experiment {
   }
 
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
-    if (point.text("engine") != "redline")
-      return Error{.kind = ErrorKind::usage,
-                   .what = "this engine is not driven yet",
-                   .field = "--engine",
-                   .expected = "redline",
-                   .found = point.text("engine")};
     const engine::EngineOptions options{
         .max_context = std::max(kPrompt + 1, kDecode.context()), .max_seqs = kDecode.seqs, .prefix_reuse = false};
     RL_ASSIGN(const bool fits, context.has_room("", "this engine's row", options.max_context, record));

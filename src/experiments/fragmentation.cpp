@@ -113,7 +113,10 @@ class FragmentationExperiment final : public lab::Experiment {
     std::vector<lab::Axis> axes = info().axes;
     if (!has_card(context)) return axes;
     for (lab::Axis& axis : axes) {
-      if (axis.name == "space") axis.quick = axis.full = {kCard};
+      if (axis.name == "space") {
+        axis.quick = axis.full = {kCard};
+        axis.open = true;
+      }
       if (axis.name != "policy") continue;
       for (auto* values : {&axis.quick, &axis.full}) values->insert(values->begin() + 1, "pool");
     }
@@ -243,13 +246,8 @@ class FragmentationExperiment final : public lab::Experiment {
     Scenario scenario;
     if (point.text("trace") == "plan") {
       scenario = plan_scenario(space);
-    } else if (point.text("trace") == "serving") {
-      RL_ASSIGN(scenario, serving_scenario(space, has_card(context) ? kCardRequests : kRequests, context.seed));
     } else {
-      return Error{.kind = ErrorKind::usage,
-                   .what = "there is no such trace",
-                   .expected = "plan or serving",
-                   .found = point.text("trace")};
+      RL_ASSIGN(scenario, serving_scenario(space, has_card(context) ? kCardRequests : kRequests, context.seed));
     }
     RL_TRY(scenario.trace.validate());
     record.notes.push_back(fmt::format(

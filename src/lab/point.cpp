@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include <fmt/ranges.h>
+
 namespace rl::lab {
 namespace {
 
@@ -20,21 +22,57 @@ Error bad_values(std::string_view text) {
 }
 
 Result<std::vector<std::string>> parse_range(std::string_view item, std::size_t dots) {
-  constexpr std::int64_t kMost = 64;
+  constexpr std::int64_t kMost = 64, kLargest = std::int64_t{1} << 40;
   std::string_view high = item.substr(dots + 2);
   std::int64_t step = 0;
   if (const auto plus = high.find('+'); plus != high.npos) {
     const auto parsed = parse_number(high.substr(plus + 1));
-    if (!parsed || *parsed <= 0) return bad_values(item);
+    if (!parsed || *parsed <= 0 || *parsed > kLargest) return bad_values(item);
     step = *parsed;
     high = high.substr(0, plus);
   }
   const auto first = parse_number(item.substr(0, dots)), last = parse_number(high);
-  if (!first || !last || *first <= 0 || *last < *first || *last > (std::int64_t{1} << 40)) return bad_values(item);
+  if (!first || !last || *first <= 0 || *last < *first || *last > kLargest) return bad_values(item);
   std::vector<std::string> values;
-  for (std::int64_t v = *first; v <= *last && std::ssize(values) < kMost; v = step > 0 ? v + step : 2 * v)
+  for (std::int64_t v = *first; v <= *last; v = step > 0 ? v + step : 2 * v) {
+    if (std::ssize(values) == kMost)
+      return Error{.kind = ErrorKind::usage,
+                   .what = "too many values of an axis",
+                   .expected = fmt::format("at most {} of a range", kMost),
+                   .found = std::string(item)};
     values.push_back(std::to_string(v));
+  }
   return values;
+}
+
+bool has(const std::vector<std::string>& values, const std::string& value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+Status check_values(const Axis& axis, const std::vector<std::string>& given) {
+  if (axis.open) return ok();
+  std::vector<std::string> words;
+  bool numbers = false;
+  for (const auto* values : {&axis.quick, &axis.full, &axis.gpu})
+    for (const std::string& value : *values) {
+      if (parse_number(value))
+        numbers = true;
+      else if (!has(words, value))
+        words.push_back(value);
+    }
+  for (const std::string& value : given) {
+    const auto number = parse_number(value);
+    if (number ? numbers && *number >= 1 && *number <= kMostOfAnAxis : has(words, value)) continue;
+    std::string expected = fmt::format("{}", fmt::join(words, ", "));
+    if (numbers) expected += fmt::format("{}a whole number from 1 to {}", words.empty() ? "" : ", ", kMostOfAnAxis);
+    return Error{.kind = ErrorKind::usage,
+                 .what = "the axis has no such value",
+                 .rule = "axis.value",
+                 .field = "--" + axis.name,
+                 .expected = std::move(expected),
+                 .found = value};
+  }
+  return ok();
 }
 
 }  // namespace
@@ -65,8 +103,9 @@ Result<std::vector<std::string>> parse_values(std::string_view text) {
     if (item.empty()) return bad_values(text);
     if (const auto dots = item.find(".."); dots != item.npos) {
       RL_ASSIGN(const std::vector<std::string> range, parse_range(item, dots));
-      values.insert(values.end(), range.begin(), range.end());
-    } else {
+      for (const std::string& value : range)
+        if (!has(values, value)) values.push_back(value);
+    } else if (!has(values, std::string(item))) {
       values.emplace_back(item);
     }
     begin = comma + 1;
@@ -95,6 +134,8 @@ Result<std::vector<Point>> cross(const std::vector<Axis>& axes, AxisSet set, con
   }
   std::vector<Point> points{Point{}};
   for (const Axis& axis : axes) {
+    if (const auto given = overrides.find(axis.name); given != overrides.end())
+      RL_TRY(check_values(axis, given->second));
     std::vector<Point> longer;
     for (const Point& point : points)
       for (const std::string& value : values_of(axis, set, overrides)) {

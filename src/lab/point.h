@@ -17,8 +17,13 @@ struct Axis {
   std::string meaning;                   // "tokens of the sequence"
   std::vector<std::string> quick, full;  // values of the two modes, smallest first
   std::vector<std::string> gpu = {};     // of a full run on a GPU; empty: those of `full`
+  bool open = false;                     // others are values too: which, the experiment says when it measures
 };
 enum class AxisSet { quick, full, gpu };
+
+// The largest number that is a value of an axis: a million tokens, sequences or GiB are more than any machine has, and
+// sizes made of two such numbers and an element's bytes stay far within 64 bits.
+inline constexpr std::int64_t kMostOfAnAxis = std::int64_t{1} << 20;
 
 // One value per axis, in the order of the axes.
 class Point {
@@ -34,13 +39,14 @@ class Point {
   std::vector<std::pair<std::string, std::string>> values_;
 };
 
-// "512", "128,256,512", "128..4096" (doubling), "1..16+5" (adding), words: "yes,no". Errors: usage.
+// "512", "128,256,512", "128..4096" (doubling), "1..16+5" (adding), words: "yes,no"; each value once. Errors: usage.
 Result<std::vector<std::string>> parse_values(std::string_view text);
 
 using AxisOverrides = std::map<std::string, std::vector<std::string>, std::less<>>;
 
 // All combinations, the last axis fastest. An override replaces an axis' values. Errors: usage for an override of no
-// axis.
+// axis, or with a value that the axis cannot have: unless it is open, an axis takes the words of its modes, and numbers
+// from 1 to kMostOfAnAxis if any of those is a number.
 Result<std::vector<Point>> cross(const std::vector<Axis>& axes, AxisSet set, const AxisOverrides& overrides);
 // The values of one axis.
 const std::vector<std::string>& values_of(const Axis& axis, AxisSet set, const AxisOverrides& overrides);

@@ -7,7 +7,7 @@
 
 namespace rl::lab {
 
-// The points an experiment would measure. Errors: usage (an override of no axis).
+// The points an experiment would measure. Errors: usage (an override of no axis, or with a value it cannot have).
 Result<std::vector<Point>> points_of(const Experiment& experiment, const Context& context);
 
 // About how long it takes in the context's mode and on its device.

@@ -24,7 +24,13 @@ Result<Text> read_text(const model::ModelSource& source, const std::string& file
             file.empty() ? model::embedded_demo_files()->open("eval.txt") : read_file(file, kMaxTextBytes));
   // Where the tokenizer's template puts the begin token itself, the config names it.
   Text result{.name = text.name(), .bos = encoder.bos() ? encoder.bos() : source.config.bos};
-  RL_ASSIGN(result.ids, tokenizer.encode(text.text(), false));
+  auto ids = tokenizer.encode(text.text(), false);
+  if (!ids) {
+    Error error = ids.error();
+    error.file = text.name();
+    return error;
+  }
+  result.ids = *std::move(ids);
   return result;
 }
 

@@ -43,10 +43,53 @@ TEST(Cli, WrongUseIsStatusFourWithAReasonOnStandardError) {
                                              {"generate", "x", "--force", "attention=attention/none"},
                                              {"generate", "x", "--force", "attention"},
                                              {"bench", "-o", "xml"},
+                                             {"bench", "-p", "-5"},
+                                             {"bench", "-p", "0", "-n", "0"},
+                                             {"bench", "-b", "8,0"},
+                                             {"bench", "-d", "-1"},
+                                             {"bench", "--seed", "-1"},
+                                             {"run", "--seed", "1.5"},
+                                             {"run", "--max-kld", "nan"},
+                                             {"run", "--max-ppl-loss", "inf"},
+                                             {"run", "--max-foreign-load", "nan"},
+                                             {"run", "--max-foreign-load", "1.5"},
+                                             {"run", "--out", ""},
+                                             {"run", "--baseline", ""},
+                                             {"run", "--save-baseline", ""},
+                                             {"quality", "--formats", "int8", "--prompts", "0"},
                                              {"logits"}}) {
     const Finished finished = redline(arguments);
     EXPECT_EQ(finished.status, 4) << testing::PrintToString(arguments) << finished.err;
     EXPECT_FALSE(finished.err.empty()) << testing::PrintToString(arguments);
+  }
+}
+
+TEST(Cli, AnAxisTakesNoValueThatItCannotHave) {
+  const Scratch scratch;
+  const std::string runs = (scratch / "runs").string();
+  using Case = std::array<std::string, 3>;
+  for (const auto& [axis, value, expected] :
+       {Case{"--seq", "abc", "a whole number from 1 to 1048576"}, Case{"--seq", "64,0", "a whole number from 1 to"},
+        Case{"--seq", "-5", "a whole number from 1 to 1048576"}, Case{"--seq", "9999999999999", "a whole number from"},
+        Case{"--causal", "maybe", "no, yes"}}) {
+    const Finished finished = redline({"run", "--only", "power,attention", axis, value, "--runs", runs});
+    EXPECT_EQ(finished.status, 4) << value << finished.err;
+    EXPECT_THAT(finished.err,
+                HasSubstr("the axis has no such value\n  where:    field '" + axis + "'\n  expected: " + expected))
+        << value;
+  }
+  EXPECT_FALSE(std::filesystem::exists(runs)) << "nothing was begun";
+}
+
+TEST(Cli, ATextThatIsNotUtf8IsNamedWithItsFile) {
+  const Scratch scratch;
+  const std::string file = (scratch / "text").string();
+  write_text(file, "fine\xff");
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"generate", "-f", file}, {"quality", "--text", file}}) {
+    const Finished finished = redline(arguments);
+    EXPECT_EQ(finished.status, 10);
+    EXPECT_THAT(finished.err, HasSubstr(file + ", byte 4"));
   }
 }
 

@@ -76,7 +76,7 @@ TEST_F(BatchingTest, ALoadAloneMeasuresTheThroughputItRefersTo) {
                run("batching", {{"load", {"50"}}, {"seqs", {"2"}}, {"requests", {"3"}}}));
   ASSERT_EQ(record.rows.size(), 4u);
   EXPECT_EQ(*lab::find_axis(record.rows[0], "load"), "queue");
-  ASSERT_VALUE(const record::Experiment wrong, run("batching", {{"load", {"0"}}}));
+  ASSERT_VALUE(const record::Experiment wrong, run("batching", {{"load", {"1001"}}}));
   ASSERT_EQ(wrong.rows.size(), 1u);
   EXPECT_FALSE(wrong.rows[0].validity.valid);
   EXPECT_EQ(wrong.outcome, Outcome::inconclusive);
