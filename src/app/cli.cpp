@@ -424,6 +424,15 @@ Status save_to(const std::string& model, const std::string& folder) {
   return ok();
 }
 
+// What the standard library throws through a verb where memory ends.
+Result<int> run_verb(const Verb& verb) {
+  try {
+    return verb.run();
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {}
+  return Error{.kind = ErrorKind::out_of_memory, .what = "this machine has too little memory for it"};
+}
+
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
@@ -479,7 +488,7 @@ int run_command_line(int argc, const char* const* argv) {
       if (const Status saved = save_to(*verb.model, save); !saved) return fail(saved.error());
       if (verb.app->get_name() == "generate" && generate.prompt.empty() && generate.file.empty()) return kExitOk;
     }
-    const Result<int> code = verb.run();
+    const Result<int> code = run_verb(verb);
     if (std::fflush(stdout) != 0 && code)
       return fail({.kind = ErrorKind::io, .what = "cannot write standard output", .found = std::strerror(errno)});
     return code ? *code : fail(code.error());

@@ -55,8 +55,13 @@ Result<AttentionCase> AttentionCase::make(lab::Context& context, const Attention
   RL_ASSIGN(const std::unique_ptr<Stream> stream, context.backend.device->make_stream());
   const std::int64_t tokens = shape.batch * shape.seq;
   const std::int64_t pages = ceil_div(shape.seq, ops::kPageTokens);
-  const std::int64_t q_elements = tokens * shape.heads * shape.head_dim;
-  const std::int64_t kv_elements = shape.batch * pages * ops::kPageTokens * shape.heads * shape.head_dim;
+  // q, k, v and out in 16 bits, on the device and here; counts of tokens are 32-bit.
+  const auto kv = checked_product(std::array{shape.batch, pages, ops::kPageTokens, shape.heads, shape.head_dim});
+  const Bytes free = context.backend.device->available_memory();
+  if (!kv || *kv > free.count / (context.on_gpu() ? 8 : 16) || tokens > std::numeric_limits<std::int32_t>::max())
+    return Error{.kind = ErrorKind::out_of_memory,
+                 .what = fmt::format("more than the {} that are free", format_binary_bytes(free))};
+  const std::int64_t q_elements = tokens * shape.heads * shape.head_dim, kv_elements = *kv;
 
   AttentionCase made;
   RL_ASSIGN(Both q, upload(context, *stream, normal_bf16(q_elements, context.seed, 0)));

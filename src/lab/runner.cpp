@@ -54,6 +54,15 @@ std::optional<Error> loss_of(const Context& context) {
   return context.backend.device != nullptr ? context.backend.device->lost() : std::nullopt;
 }
 
+// A vector of an experiment that finds no memory ends the part it was for, not the run.
+Status guarded(const std::function<Status()>& part) {
+  try {
+    return part();
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {}
+  return Error{.kind = ErrorKind::out_of_memory, .what = "this machine has too little memory for it"};
+}
+
 }  // namespace
 
 Result<std::vector<Point>> points_of(const Experiment& experiment, const Context& context) {
@@ -88,7 +97,7 @@ Result<record::Experiment> run_experiment(const Entry& entry, Context& context) 
   context.memory.reset_peak();
   record.state = record::State::done;
 
-  Status status = experiment->begin(context, record);
+  Status status = guarded([&] { return experiment->begin(context, record); });
   std::optional<Error> lost = loss_of(context);
   ForeignLoad foreign(context.cpu_time);
   Bytes peak = context.memory.peak();
@@ -96,7 +105,7 @@ Result<record::Experiment> run_experiment(const Entry& entry, Context& context) 
     context.memory.reset_peak();
     const Added before{.rows = record.rows.size(), .comparisons = record.comparisons.size()};
     if (context.progress) context.progress(points[i].label(), static_cast<int>(i), static_cast<int>(points.size()));
-    if (const Status measured = experiment->measure(context, points[i], record); !measured) {
+    if (const Status measured = guarded([&] { return experiment->measure(context, points[i], record); }); !measured) {
       const Error& error = measured.error();
       record::invalidate(record.rows.emplace_back(record::Row{.axes = points[i].values()}).validity, reason_of(error),
                          error.rule);
@@ -110,7 +119,7 @@ Result<record::Experiment> run_experiment(const Entry& entry, Context& context) 
     for (std::size_t row = before.rows; row < record.rows.size(); ++row)
       if (record.rows[row].validity.valid) record::invalidate(record.rows[row].validity, reason_of(*lost), lost->rule);
   }
-  if (status && !lost) status = experiment->conclude(context, record);
+  if (status && !lost) status = guarded([&] { return experiment->conclude(context, record); });
   if (!lost) lost = loss_of(context);
   if (lost) status = *std::move(lost);
   if (!status) end_with(record, record::State::failed, status.error());

@@ -81,6 +81,15 @@ TEST(Cli, AnAxisTakesNoValueThatItCannotHave) {
   EXPECT_FALSE(std::filesystem::exists(runs)) << "nothing was begun";
 }
 
+TEST(Cli, InputsThatFitNoMemoryAreARowThatSaysSo) {
+  const Scratch scratch;
+  const Finished finished =
+      redline({"experiment", "attention", "--seq", "1048576", "--batch", "1048576", "--heads", "1048576", "--head_dim",
+               "1048576", "--causal", "no", "--json", "--runs", (scratch / "runs").string()});
+  EXPECT_EQ(finished.status, 0) << finished.err;
+  EXPECT_THAT(finished.out, HasSubstr("Q, K, V and O do not fit: more than the "));
+}
+
 TEST(Cli, ATextThatIsNotUtf8IsNamedWithItsFile) {
   const Scratch scratch;
   const std::string file = (scratch / "text").string();

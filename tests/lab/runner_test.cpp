@@ -85,6 +85,20 @@ TEST_F(RunnerTest, AFailedPointIsAnInvalidRowAndTheNextPointRuns) {
   EXPECT_TRUE(record.rows[2].validity.valid);
 }
 
+TEST_F(RunnerTest, APointThatFindsNoMemoryIsAnInvalidRowToo) {
+  script_.at = [](const std::string& n) {
+    if (n == "1") throw std::bad_alloc();
+    if (n == "2") std::vector<char>().reserve(std::numeric_limits<std::size_t>::max());
+  };
+  ASSERT_VALUE(const record::Experiment record, run());
+  EXPECT_EQ(record.state, record::State::done);
+  ASSERT_EQ(record.rows.size(), 3u);
+  for (const std::size_t i : {0, 1})
+    EXPECT_THAT(record.rows[i].validity.reasons,
+                testing::ElementsAre("out of memory: this machine has too little memory for it"));
+  EXPECT_TRUE(record.rows[2].validity.valid);
+}
+
 // A device that is lost once this is set.
 class Losable final : public Device {
  public:
