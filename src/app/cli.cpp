@@ -20,6 +20,7 @@
 #include "app/cmd_selftest.h"
 #include "app/cmd_tokenize.h"
 #include "app/cmd_verify.h"
+#include "app/console.h"
 #include "app/exit_code.h"
 #include "app/machine.h"
 #include "app/open_model.h"
@@ -39,7 +40,7 @@ struct Verb {
 };
 
 int fail(const Error& error) {
-  fmt::print(stderr, "redline: {}: {}\n", to_string(error.kind), error.message());
+  say("redline: {}: {}\n", to_string(error.kind), error.message());
   return exit_code(error.kind);
 }
 
@@ -420,16 +421,24 @@ Verb add_selftest(CLI::App& root, SelftestOptions& options) {
 Status save_to(const std::string& model, const std::string& folder) {
   RL_ASSIGN(const model::ModelSource source, open_model(model));
   RL_TRY(model::save_model(source, folder));
-  fmt::print(stderr, "redline: wrote {} to {}\n", source.name, folder);
+  say("redline: wrote {} to {}\n", source.name, folder);
   return ok();
 }
 
-// What the standard library throws through a verb where memory ends.
+Error cannot_write(int code) {
+  return {.kind = ErrorKind::io, .what = "cannot write standard output", .found = std::strerror(code)};
+}
+
+// What is thrown through a verb: by the standard library where memory ends, by fmt where it cannot write.
 Result<int> run_verb(const Verb& verb) {
   try {
     return verb.run();
   } catch (const std::bad_alloc&) {
-  } catch (const std::length_error&) {}
+  } catch (const std::length_error&) {
+  } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) return cannot_write(error.code().value());
+    return Error{.kind = ErrorKind::io, .what = "the system refused a call", .found = error.what()};
+  }
   return Error{.kind = ErrorKind::out_of_memory, .what = "this machine has too little memory for it"};
 }
 
@@ -477,7 +486,9 @@ int run_command_line(int argc, const char* const* argv) {
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return root.exit(error) == 0 ? kExitOk : kExitUsage;
+    const int code = root.exit(error);
+    if (code == 0 && !std::cout.flush()) return fail(cannot_write(errno));
+    return code == 0 ? kExitOk : kExitUsage;
   }
   if (verbose) log::set_level(log::Level::debug);
   run.command = experiment.command = command_text(argc, argv);
@@ -489,8 +500,7 @@ int run_command_line(int argc, const char* const* argv) {
       if (verb.app->get_name() == "generate" && generate.prompt.empty() && generate.file.empty()) return kExitOk;
     }
     const Result<int> code = run_verb(verb);
-    if (std::fflush(stdout) != 0 && code)
-      return fail({.kind = ErrorKind::io, .what = "cannot write standard output", .found = std::strerror(errno)});
+    if (std::fflush(stdout) != 0 && code) return fail(cannot_write(errno));
     return code ? *code : fail(code.error());
   }
   return kExitUsage;

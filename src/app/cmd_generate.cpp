@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/console.h"
 #include "app/open_model.h"
 #include "base/file.h"
 #include "engine/text.h"
@@ -188,7 +189,7 @@ Status cmd_generate(const GenerateOptions& options, const ops::Backend& backend,
   }
   if (options.json) return write(out, figures.json(*engine));
   if (!result.text.ends_with('\n')) RL_TRY(write(out, "\n"));
-  fmt::print(stderr, "\n{}", figures.text());
+  say("\n{}", figures.text());
   return ok();
 }
 

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "app/console.h"
 #include "app/exit_code.h"
 #include "app/find_run.h"
 #include "app/open_model.h"
@@ -37,13 +38,13 @@ class ProgressLine {
   void show(const std::string& what) {
     const std::string line = fmt::format("{:<14} {:>4.0f} s of about {:.0f} s   {}", name_,
                                          (monotonic_now() - start_).count, expected_.count, what);
-    if (tty_) fmt::print(stderr, "\r\033[K{}", line.substr(0, 79));
+    if (tty_) say("\r\033[K{}", line.substr(0, 79));
   }
   void finish(const record::Experiment& record) {
     const std::string line =
         fmt::format("{:<14} {:>4.0f} s   {}{}", name_, (monotonic_now() - start_).count, name_of(record.state),
                     record.reasons.empty() ? "" : ": " + record.reasons.front());
-    fmt::print(stderr, "{}{}\n", tty_ ? "\r\033[K" : "", line);
+    say("{}{}\n", tty_ ? "\r\033[K" : "", line);
   }
 
  private:
@@ -187,7 +188,7 @@ Status measure_all(const std::vector<const lab::Entry*>& entries, const RunOptio
   Seconds expected;
   for (const lab::Entry* entry : entries)
     if (entry->make && entry->make()->available(context)) expected += lab::expected_time(entry->info, context);
-  fmt::print(stderr, "about {} ({})\n", report::format_duration(expected.count), timed_on(context));
+  say("about {} ({})\n", report::format_duration(expected.count), timed_on(context));
   const Seconds start = monotonic_now();
   for (const lab::Entry* entry : entries) {
     const auto has = [&](const record::Experiment& done) { return done.id == entry->info.id; };
@@ -205,6 +206,23 @@ Status measure_all(const std::vector<const lab::Entry*>& entries, const RunOptio
     if (line) line->finish(run.experiments.back());
   }
   return ok();
+}
+
+// A word of a command, for a shell.
+std::string shell_word(std::string_view word) {
+  const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()*?[]{}`!#~") == word.npos;
+  return plain ? std::string(word) : fmt::format("'{}'", word);
+}
+
+std::string way_to_go_on(const RunOptions& options, const std::string& id) {
+  std::string command = "redline run --resume";
+  if (options.out.empty()) command += " " + id;
+  if (!options.model.empty()) command += " -m " + shell_word(options.model);
+  if (!options.out.empty())
+    command += " --out " + shell_word(options.out);
+  else if (options.runs_folder != RunOptions{}.runs_folder)
+    command += " --runs " + shell_word(options.runs_folder);
+  return command;
 }
 
 // The run's end, from what its experiments say. Once only: a run killed after this is finished in the store.
@@ -228,11 +246,7 @@ void finish(record::Run& run) {
 
 std::string command_text(int argc, const char* const* argv) {
   std::string command;
-  for (int i = 0; i < argc; ++i) {
-    const std::string_view word = i == 0 ? std::string_view("redline") : argv[i];
-    const bool plain = !word.empty() && word.find_first_of(" \t\n\"'\\$&|;<>()*?[]{}`!#~") == word.npos;
-    command += (i ? " " : "") + (plain ? std::string(word) : fmt::format("'{}'", word));
-  }
+  for (int i = 0; i < argc; ++i) command += i == 0 ? "redline" : " " + shell_word(argv[i]);
   return command;
 }
 
@@ -267,7 +281,7 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out,
     std::vector<std::string> damage;
     RL_ASSIGN(baseline, read_checked_run(options.baseline, options.runs_folder, damage));
     for (const std::string& what : damage)
-      fmt::print(stderr, "redline: the baseline '{}' is damaged, nothing was measured: {}\n", options.baseline, what);
+      say("redline: the baseline '{}' is damaged, nothing was measured: {}\n", options.baseline, what);
     if (!damage.empty()) return kExitInvalid;
   }
   RL_ASSIGN(const auto entries, chosen_entries(options));
@@ -306,6 +320,9 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out,
     run = *std::move(before);
   }
   RL_ASSIGN(RunSession session, options.resume ? RunSession::resume(options, run) : RunSession::begin(options, run));
+  std::optional<Interruptible> interruptible(
+      std::in_place, fmt::format("\nredline: interrupted; the experiments that were finished are kept\nhint: {}\n",
+                                 way_to_go_on(options, run.id)));
   if (options.resume) {
     // Read again under the lock: whoever held it may have gone on.
     RL_ASSIGN(run, session.store().load(run.id));
@@ -326,17 +343,18 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out,
     RL_TRY(session.store().finish(run));
   }
   RL_TRY(report::write_all(run, session.folder()));
-  fmt::print(out, "{}",
-             options.json ? record::to_json(run) + "\n"
-                          : report::terminal(run, {.color = options.color, .folder = session.folder().string()}));
-  if (const auto lost = open.device->lost()) {
-    fmt::print(stderr, "redline: the run ended early, with what it had: {} ({})\nhint: {}\n", lost->what, lost->found,
-               lost->hint);
-    return exit_code(ErrorKind::device);
-  }
-  if (!options.save_baseline.empty()) {
+  const auto lost = open.device->lost();
+  if (!lost && !options.save_baseline.empty()) {
     RL_TRY(session.store().save_baseline(options.save_baseline, run.id, utc_timestamp()));
-    fmt::print(stderr, "redline: {} is now the baseline '{}'\n", run.id, options.save_baseline);
+    say("redline: {} is now the baseline '{}'\n", run.id, options.save_baseline);
+  }
+  interruptible.reset();  // all is written: who reads the report may go away
+
+  const report::TerminalOptions terminal = {.color = options.color, .folder = session.folder().string()};
+  fmt::print(out, "{}", options.json ? record::to_json(run) + "\n" : report::terminal(run, terminal));
+  if (lost) {
+    say("redline: the run ended early, with what it had: {} ({})\nhint: {}\n", lost->what, lost->found, lost->hint);
+    return exit_code(ErrorKind::device);
   }
   if (baseline) {
     RL_ASSIGN(const record::RunComparison comparison, lab::compare_runs(*baseline, run, {}));

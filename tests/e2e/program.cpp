@@ -1,6 +1,6 @@
 #include "e2e/program.h"
 
-#include <csignal>
+#include <array>
 #include <fstream>
 #include <sstream>
 
@@ -63,39 +63,79 @@ void wait_for(const Moment& moment, pid_t child, const fs::path& err) {
   while ((monotonic_now() - start).count < moment.seconds && !has_ended(child)) sleep_for(tick);
 }
 
-Finished run_child(const std::vector<std::string>& arguments, const Moment* killed) {
-  const Scratch scratch;
-  const std::string program = REDLINE_BINARY_DIR "/redline", out = (scratch / "out").string(),
-                    err = (scratch / "err").string();
-  std::vector<char*> argv{const_cast<char*>(program.c_str())};
+constexpr const char* kProgram = REDLINE_BINARY_DIR "/redline";
+
+std::vector<char*> argv_of(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv{const_cast<char*>(kProgram)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  return argv;
+}
+
+int status_of(pid_t child) {
+  int status = 0;
+  RL_CHECK(::waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+// Whoever started the tests may ignore some of them, as nohup does.
+void take_signals(posix_spawnattr_t& attributes) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&signals, signal);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+}
+
+Finished run_child(const std::vector<std::string>& arguments, const Outputs& outputs, const Moment* moment,
+                   int signal) {
+  const Scratch scratch;
+  const std::string out = outputs.out.empty() ? (scratch / "out").string() : outputs.out,
+                    err = outputs.err.empty() ? (scratch / "err").string() : outputs.err;
+  const std::vector<char*> argv = argv_of(arguments);
+  std::array<int, 2> pipe{};
+  RL_CHECK(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+  ::close(pipe[0]);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  pid_t child = 0;
-  const int code = ::posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  RL_CHECK_MSG(code == 0, program);
-
-  int status = 0;
-  if (killed != nullptr) {
-    wait_for(*killed, child, err);
-    ::kill(child, SIGKILL);
+  for (const auto& [descriptor, file] : {std::pair(1, out), std::pair(2, err)}) {
+    if (file == kClosed)
+      posix_spawn_file_actions_addclose(&actions, descriptor);
+    else if (file == kBrokenPipe)
+      posix_spawn_file_actions_adddup2(&actions, pipe[1], descriptor);
+    else
+      posix_spawn_file_actions_addopen(&actions, descriptor, file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   }
-  RL_CHECK(::waitpid(child, &status, 0) == child);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_text(out), read_text(err)};
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  take_signals(attributes);
+  pid_t child = 0;
+  const int code = ::posix_spawn(&child, kProgram, &actions, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(pipe[1]);
+  RL_CHECK_MSG(code == 0, kProgram);
+
+  if (moment != nullptr) {
+    wait_for(*moment, child, err);
+    ::kill(child, signal);
+  }
+  const int status = status_of(child);
+  return {status, outputs.out.empty() ? read_text(out) : "", outputs.err.empty() ? read_text(err) : ""};
 }
 
 }  // namespace
 
-Finished redline(const std::vector<std::string>& arguments) { return run_child(arguments, nullptr); }
+Finished redline(const std::vector<std::string>& arguments) { return run_child(arguments, {}, nullptr, 0); }
 
-Finished redline_killed_at(const std::vector<std::string>& arguments, const Moment& moment) {
-  return run_child(arguments, &moment);
+Finished redline_killed_at(const std::vector<std::string>& arguments, const Moment& moment, int signal) {
+  return run_child(arguments, {}, &moment, signal);
+}
+
+Finished redline_into(const std::vector<std::string>& arguments, const Outputs& outputs) {
+  return run_child(arguments, outputs, nullptr, 0);
 }
 
 }  // namespace rl::e2e

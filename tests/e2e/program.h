@@ -1,6 +1,7 @@
 #pragma once
 // Runs build/redline as a child process.
 
+#include <csignal>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -21,8 +22,15 @@ struct Moment {
   std::string line;  // empty: the start
 };
 
-// The same, but killed (SIGKILL) if it still runs at that moment: status -9.
-Finished redline_killed_at(const std::vector<std::string>& arguments, const Moment& moment);
+// The same, but sent the signal if it still runs at that moment: status -signal where that ends it.
+Finished redline_killed_at(const std::vector<std::string>& arguments, const Moment& moment, int signal = SIGKILL);
+
+// The same, but what it prints goes elsewhere: to a file or one of these; "": as always.
+inline constexpr const char *kClosed = "closed", *kBrokenPipe = "a pipe without a reader";
+struct Outputs {
+  std::string out, err;
+};
+Finished redline_into(const std::vector<std::string>& arguments, const Outputs& outputs);
 
 // A folder that is removed with its contents.
 class Scratch {

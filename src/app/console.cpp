@@ -1,0 +1,41 @@
+#include "app/console.h"
+
+#include <array>
+#include <csignal>
+
+#include <unistd.h>
+
+namespace rl::app {
+namespace {
+
+constexpr std::array kEnding = {SIGINT, SIGTERM, SIGHUP};
+std::array<struct sigaction, kEnding.size()> before;
+struct sigaction before_pipe;
+std::string farewell;  // made before a signal can come: a handler may only write
+
+extern "C" void say_and_end(int signal) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, farewell.data(), farewell.size());
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+}  // namespace
+
+Interruptible::Interruptible(const std::string& text) {
+  farewell = text;
+  struct sigaction action = {};
+  action.sa_handler = say_and_end;
+  for (std::size_t i = 0; i < kEnding.size(); ++i) {
+    ::sigaction(kEnding[i], nullptr, &before[i]);
+    if (before[i].sa_handler == SIG_DFL) ::sigaction(kEnding[i], &action, nullptr);
+  }
+  action.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &action, &before_pipe);
+}
+
+Interruptible::~Interruptible() {
+  for (std::size_t i = 0; i < kEnding.size(); ++i) ::sigaction(kEnding[i], &before[i], nullptr);
+  ::sigaction(SIGPIPE, &before_pipe, nullptr);
+}
+
+}  // namespace rl::app
