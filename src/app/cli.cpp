@@ -442,6 +442,12 @@ Result<int> run_verb(const Verb& verb) {
   return Error{.kind = ErrorKind::out_of_memory, .what = "this machine has too little memory for it"};
 }
 
+// As wide as the terminal, within what reports are made for; files and pipes get 80 columns.
+int report_width() {
+  const int columns = columns_of(STDOUT_FILENO);
+  return columns == 0 ? 80 : std::clamp(columns, 40, 120);
+}
+
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
@@ -493,6 +499,7 @@ int run_command_line(int argc, const char* const* argv) {
   if (verbose) log::set_level(log::Level::debug);
   run.command = experiment.command = command_text(argc, argv);
   run.color = experiment.color = report.color = ::isatty(STDOUT_FILENO) == 1;
+  run.width = experiment.width = report.width = report_width();
   for (const Verb& verb : verbs) {
     if (!verb.app->parsed()) continue;
     if (!save.empty() && verb.model != nullptr) {

@@ -23,7 +23,8 @@ Result<std::string> render(const Found& found, const ReportOptions& options) {
   if (options.format == "json") return record::to_json(found.run) + "\n";
   std::error_code ignored;
   const bool drawn = fs::exists(found.folder / "report.html", ignored);
-  return report::terminal(found.run, {.color = options.color, .folder = drawn ? found.folder.string() : ""});
+  return report::terminal(
+      found.run, {.width = options.width, .color = options.color, .folder = drawn ? found.folder.string() : ""});
 }
 
 }  // namespace

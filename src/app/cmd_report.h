@@ -14,6 +14,7 @@ struct ReportOptions {
   std::string out;                   // a folder for report.html, report.md, results.csv and record.json; "": none
   std::string format = "terminal";   // what is printed: terminal, md, html, csv or json
   bool color = false;                // of the terminal form
+  int width = 80;                    // as well
 };
 
 // Prints the run in `format` and, with `out`, writes all files. Errors: usage for an unknown format; invalid_input for

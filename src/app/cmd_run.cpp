@@ -32,25 +32,26 @@ class ProgressLine {
       : name_(info.id),
         expected_(lab::expected_time(info, context)),
         start_(monotonic_now()),
-        tty_(::isatty(STDERR_FILENO) == 1) {
+        columns_(columns_of(STDERR_FILENO)) {
     show("");
   }
   void show(const std::string& what) {
     const std::string line = fmt::format("{:<14} {:>4.0f} s of about {:.0f} s   {}", name_,
                                          (monotonic_now() - start_).count, expected_.count, what);
-    if (tty_) say("\r\033[K{}", line.substr(0, 79));
+    // One that is as wide as the terminal would wrap, and leave a line behind each time.
+    if (columns_ > 0) say("\r\033[K{}", line.substr(0, static_cast<std::size_t>(columns_) - 1));
   }
   void finish(const record::Experiment& record) {
     const std::string line =
         fmt::format("{:<14} {:>4.0f} s   {}{}", name_, (monotonic_now() - start_).count, name_of(record.state),
                     record.reasons.empty() ? "" : ": " + record.reasons.front());
-    say("{}{}\n", tty_ ? "\r\033[K" : "", line);
+    say("{}{}\n", columns_ > 0 ? "\r\033[K" : "", line);
   }
 
  private:
   std::string name_;
   Seconds expected_, start_;
-  bool tty_;
+  int columns_;  // of the terminal; 0: none, and only the last line is printed
 };
 
 Result<std::vector<const lab::Entry*>> chosen_entries(const RunOptions& options) {
@@ -350,7 +351,8 @@ Result<int> cmd_run(const RunOptions& given, std::FILE* out,
   }
   interruptible.reset();  // all is written: who reads the report may go away
 
-  const report::TerminalOptions terminal = {.color = options.color, .folder = session.folder().string()};
+  const report::TerminalOptions terminal = {
+      .width = options.width, .color = options.color, .folder = session.folder().string()};
   fmt::print(out, "{}", options.json ? record::to_json(run) + "\n" : report::terminal(run, terminal));
   if (lost) {
     say("redline: the run ended early, with what it had: {} ({})\nhint: {}\n", lost->what, lost->found, lost->hint);

@@ -31,6 +31,7 @@ struct RunOptions {
   std::string baseline;               // compare with this run at the end; the exit status is the comparison's
   bool json = false;                  // the record on standard output instead of the report
   bool color = false;
+  int width = 80;       // of the report on a terminal
   std::string command;  // as typed, for the record
 };
 

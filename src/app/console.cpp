@@ -3,6 +3,7 @@
 #include <array>
 #include <csignal>
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace rl::app {
@@ -20,6 +21,12 @@ extern "C" void say_and_end(int signal) {
 }
 
 }  // namespace
+
+int columns_of(int descriptor) {
+  winsize size{};
+  if (::isatty(descriptor) != 1) return 0;
+  return ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
 
 Interruptible::Interruptible(const std::string& text) {
   farewell = text;

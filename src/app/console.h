@@ -1,5 +1,5 @@
 #pragma once
-// What the program says beside its answers, and how signals end it.
+// What the program asks of the terminal it runs in, and what it says beside its answers.
 
 #include <cstdio>
 #include <string>
@@ -14,6 +14,9 @@ template <class... T>
 void say(fmt::format_string<T...> format, T&&... values) {
   std::fputs(fmt::format(format, std::forward<T>(values)...).c_str(), stderr);
 }
+
+// Columns of the terminal that a descriptor is, 80 if it does not say; 0 if it is none.
+int columns_of(int descriptor);
 
 // While it lives, a signal that ends the program (SIGINT, SIGTERM, SIGHUP, unless they are ignored) first prints
 // `text`, and a reader of the output that goes away (SIGPIPE) does not end it: work of many minutes goes on. One at a

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include <fcntl.h>
+#include <pty.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -136,6 +137,25 @@ Finished redline_killed_at(const std::vector<std::string>& arguments, const Mome
 
 Finished redline_into(const std::vector<std::string>& arguments, const Outputs& outputs) {
   return run_child(arguments, outputs, nullptr, 0);
+}
+
+Finished redline_on_terminal(const std::vector<std::string>& arguments, int columns) {
+  const std::vector<char*> argv = argv_of(arguments);
+  const winsize size{.ws_row = 24, .ws_col = static_cast<unsigned short>(columns), .ws_xpixel = 0, .ws_ypixel = 0};
+  int terminal = -1;
+  const pid_t child = ::forkpty(&terminal, nullptr, nullptr, &size);
+  RL_CHECK(child >= 0);
+  if (child == 0) {
+    ::execv(kProgram, argv.data());
+    ::_exit(127);
+  }
+  std::string text;
+  std::array<char, 4096> part;
+  // The end of a terminal is an error (EIO).
+  for (ssize_t got = 0; (got = ::read(terminal, part.data(), part.size())) > 0;)
+    text.append(part.data(), static_cast<std::size_t>(got));
+  ::close(terminal);
+  return {status_of(child), std::move(text), ""};
 }
 
 }  // namespace rl::e2e

@@ -32,6 +32,9 @@ struct Outputs {
 };
 Finished redline_into(const std::vector<std::string>& arguments, const Outputs& outputs);
 
+// The same on a terminal of so many columns: out is all that the terminal got.
+Finished redline_on_terminal(const std::vector<std::string>& arguments, int columns);
+
 // A folder that is removed with its contents.
 class Scratch {
  public:

@@ -1,4 +1,4 @@
-// What surroundings do to a run: outputs that are closed, full or not read, full disks, signals.
+// What surroundings do to a run: outputs that are closed, full or not read, full disks, signals, narrow terminals.
 
 #include <gmock/gmock.h>
 #include <sys/mount.h>
@@ -109,6 +109,46 @@ TEST_P(FullDisk, LosesNothingThatWasReportedAsDone) {
 
 // No place for the second experiment; none for the files.
 INSTANTIATE_TEST_SUITE_P(Sizes, FullDisk, testing::Values("size=64k", "size=300k"));
+
+// Columns that a line takes: without escapes; of UTF-8's bytes the first counts, no character here is wider than one.
+std::size_t columns_taken(std::string_view line) {
+  std::size_t columns = 0;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\x1b')
+      i = std::min(line.find_first_of("mK", i), line.size());
+    else
+      columns += (static_cast<unsigned char>(line[i]) & 0xC0) != 0x80;
+  }
+  return columns;
+}
+
+// The widest line that has `part` and not `other`.
+std::size_t widest(std::string_view text, std::string_view part, std::string_view other) {
+  std::size_t most = 0;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find_first_of("\r\n"));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.find(part) != line.npos && line.find(other) == line.npos) most = std::max(most, columns_taken(line));
+  }
+  return most;
+}
+
+TEST_F(Surroundings, ATerminalGetsLinesThatFitIt) {
+  const Finished narrow = redline_on_terminal(run(), 40);
+  ASSERT_EQ(narrow.status, 0) << narrow.out;
+  EXPECT_EQ(widest(narrow.out, " of about ", "none"), 39u) << "the last column would wrap" << narrow.out;
+  const std::string folder = scratch_.path().string();  // its name is given whole
+  using Case = std::pair<int, std::size_t>;
+  for (const auto& [columns, most] : {Case{40, 40}, Case{80, 80}, Case{100, 100}, Case{200, 120}}) {
+    const Finished finished = redline_on_terminal(report("terminal"), columns);
+    ASSERT_EQ(finished.status, 0) << finished.out;
+    EXPECT_EQ(widest(finished.out, "", folder), most) << finished.out;
+    EXPECT_THAT(finished.out, HasSubstr("\x1b["));
+  }
+  const Finished piped = redline(report("terminal"));
+  EXPECT_EQ(widest(piped.out, "", folder), 80u) << "whatever the terminal";
+  EXPECT_THAT(piped.out, Not(HasSubstr("\x1b[")));
+}
 
 }  // namespace
 }  // namespace rl::e2e
