@@ -34,8 +34,8 @@ struct KillTally {
   int damaged = 0;  // stores with a finding, finished runs that do not verify or lack an experiment
 };
 
-// Half of the moments are anywhere in a run. In the other half the kill comes shortly after an experiment that `done`
-// lacks (or at the start, if it lacks none): the steps between two experiments and after the last take milliseconds.
+// Half of the moments are anywhere in a run. In the other half the kill comes shortly after the start, or after an
+// experiment that `done` lacks: the steps before the first, between two and after the last take milliseconds.
 class Moments {
  public:
   Moments(double run_seconds, std::uint64_t seed) : anywhere_(0, 1.2 * run_seconds), engine_(seed) {}
@@ -45,10 +45,12 @@ class Moments {
     std::vector<std::string> missing;
     for (const std::string& id : ids)
       if (!done.contains(id)) missing.push_back(id);
-    if (missing.empty()) return {.seconds = std::uniform_real_distribution<double>(0, 0.15)(engine_)};
+    const std::size_t after = engine_() % (missing.size() + 1);
+    if (after == missing.size())
+      return {.seconds = std::pow(10, std::uniform_real_distribution<double>(-3, -0.8)(engine_))};
     // From 0.1 ms, the step of a commit, to 100 ms, that of the files; as many in each decade.
     return {.seconds = std::pow(10, std::uniform_real_distribution<double>(-4, -1)(engine_)),
-            .line = missing[engine_() % missing.size()] + " "};
+            .line = missing[after] + " "};
   }
 
  private:
@@ -64,9 +66,9 @@ inline std::size_t stage_of(const record::Run& run, const std::string& runs) {
 inline KillTally kill_runs(int kills, std::uint64_t seed) {
   const Scratch scratch;
   const std::string runs = (scratch / "runs").string();
-  const std::vector<std::string> ids = {"power", "attention", "graphs", "engines"};
+  const std::vector<std::string> ids = {"power", "attention", "graphs", "tensor-cores"};
   const std::vector<std::string> fresh = {
-      "run",    "--only", "power,attention,graphs,engines", "--seq", "64", "--heads", "1", "--causal", "no",
+      "run",    "--only", "power,attention,graphs,tensor-cores", "--seq", "64", "--heads", "1", "--causal", "no",
       "--runs", runs};
   const Seconds start = monotonic_now();
   EXPECT_EQ(redline(fresh).status, 0);

