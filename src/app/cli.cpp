@@ -50,27 +50,22 @@ Result<int> done(Status status) {
 }
 
 // CLI11's own checks of numbers take NaN, and say their bounds with 300 digits.
-CLI::Validator number_from(double least, double most, const char* expected) {
+template <class T>
+CLI::Validator number_from(T least, T most, const char* expected) {
   const auto check = [=](const std::string& text) -> std::string {
-    double value = 0;
+    T value{};
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
     const bool read = code == std::errc() && end == text.data() + text.size();
     return read && value >= least && value <= most ? "" : fmt::format("expected {}, found '{}'", expected, text);
   };
   return CLI::Validator(check, "");
 }
-// CLI11 makes a negative number a large one.
-const CLI::Validator kSeed(
-    [](const std::string& text) -> std::string {
-      std::uint64_t seed = 0;
-      const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), seed);
-      const bool read = code == std::errc() && end == text.data() + text.size();
-      return read ? "" : fmt::format("expected a whole number from 0 to 2^64 - 1, found '{}'", text);
-    },
-    "");
-const CLI::Validator kNotNegative = number_from(0, 1e15, "a number from 0 on"),
-                     kPositive = number_from(1, 1e15, "a number from 1 on"),
-                     kShare = number_from(0, 1, "a share from 0 to 1");
+const CLI::Validator kNotNegative = number_from(0.0, 1e15, "a number from 0 on"),
+                     kPositive = number_from(1.0, 1e15, "a number from 1 on"),
+                     kShare = number_from(0.0, 1.0, "a share from 0 to 1"),
+                     // CLI11 makes a negative number a large one.
+    kSeed =
+        number_from(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(), "a whole number from 0 to 2^64 - 1");
 // An unset variable of a script, say: the flag would do nothing, and nobody would know.
 const CLI::Validator kNotEmpty(
     [](const std::string& text) { return text.empty() ? std::string("expected a value, found an empty one") : ""; },

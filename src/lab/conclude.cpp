@@ -1,10 +1,10 @@
 #include "lab/conclude.h"
 
-#include <charconv>
 #include <cmath>
 #include <limits>
 
 #include "lab/hypothesis.h"
+#include "lab/point.h"
 
 namespace rl::lab {
 
@@ -27,11 +27,7 @@ const std::string& axis_of(const record::Row& row, std::string_view axis) {
 }
 
 std::optional<std::int64_t> number_of(const record::Row& row, std::string_view axis) {
-  const std::string& text = axis_of(row, axis);
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
+  return parse_number(axis_of(row, axis));
 }
 
 double value_of(const record::Row& row, std::string_view metric) {

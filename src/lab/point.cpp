@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 namespace rl::lab {
-namespace {
 
 std::optional<std::int64_t> parse_number(std::string_view text) {
   std::int64_t value = 0;
@@ -13,6 +12,8 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
   if (code != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
+
+namespace {
 
 Error bad_values(std::string_view text) {
   return {.kind = ErrorKind::usage,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +39,9 @@ class Point {
  private:
   std::vector<std::pair<std::string, std::string>> values_;
 };
+
+// Of a value that is a whole number and nothing else.
+std::optional<std::int64_t> parse_number(std::string_view text);
 
 // "512", "128,256,512", "128..4096" (doubling), "1..16+5" (adding), words: "yes,no"; each value once. Errors: usage.
 Result<std::vector<std::string>> parse_values(std::string_view text);
