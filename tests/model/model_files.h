@@ -6,8 +6,6 @@
 #include <map>
 #include <string>
 
-#include <sys/resource.h>
-
 #include "base/file.h"
 
 namespace rl::model {
@@ -63,22 +61,6 @@ inline std::string safetensors(const std::string& header, const std::string& dat
   std::string file;
   for (std::uint64_t length = header.size(), i = 0; i < 8; ++i, length >>= 8) file += static_cast<char>(length & 0xFF);
   return file + header + data;
-}
-
-// Processor time of this thread for a call: what the work takes, not what else the machine does meanwhile.
-template <class F>
-double processor_seconds(F&& work) {
-  const auto used = [] {
-    rusage usage{};
-    ::getrusage(RUSAGE_THREAD, &usage);
-    const auto seconds = [](const timeval& t) {
-      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-    };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-  };
-  const double start = used();
-  work();
-  return used() - start;
 }
 
 // `text` with the first `from` replaced.

@@ -7,7 +7,6 @@
 #include <sstream>
 
 #include <nlohmann/json.hpp>
-#include <sys/resource.h>
 
 #include "check/result.h"
 #include "model/tokenizer.h"
@@ -37,16 +36,6 @@ inline Json read_json(const std::filesystem::path& path) { return Json::parse(re
 
 inline Result<Tokenizer> load_fixture(const std::string& name) {
   return Tokenizer::load(*folder_files(fixture_dir(name)));
-}
-
-// Processor time of this thread: other programs use the machine too.
-inline double cpu_seconds() {
-  rusage usage{};
-  RL_CHECK(getrusage(RUSAGE_THREAD, &usage) == 0);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 // A folder that holds one tokenizer.json, in memory.
