@@ -6,8 +6,7 @@
 namespace rl::model {
 namespace {
 
-constexpr std::int64_t kBlock = 1 << 16;           // elements under one pair of keys
-constexpr float kInverseDeviation = 0.006765875f;  // of the sum of four bytes: 1 / sqrt(4 (256^2 - 1) / 12)
+constexpr std::int64_t kBlock = 1 << 16;  // elements under one pair of keys
 
 // bf16 of a finite value, to nearest even.
 std::uint16_t to_bf16(float value) {
@@ -15,21 +14,12 @@ std::uint16_t to_bf16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
-// One loop without branches or memory besides `out`: the compiler makes vector code of it on any machine. The mixing
-// steps are those of lowbias32 (Chris Wellons, "Prospecting for hash functions", 2018).
+// One loop without branches or memory besides `out`: the compiler makes vector code of it on any machine.
 void generate_block(std::uint32_t key0, std::uint32_t key1, std::uint32_t first, std::int64_t n, float scale,
                     float offset, std::uint16_t* out) {
   for (std::int64_t i = 0; i < n; ++i) {
-    std::uint32_t x = (first + static_cast<std::uint32_t>(i)) * 0x9E3779B9U + key0;
-    x ^= x >> 16;
-    x *= 0x7FEB352DU;
-    x ^= key1;
-    x ^= x >> 15;
-    x *= 0x846CA68BU;
-    x ^= x >> 16;
-    const std::uint32_t pairs = (x & 0x00FF00FFU) + ((x >> 8) & 0x00FF00FFU);
-    const int sum = static_cast<int>((pairs & 0xFFFF) + (pairs >> 16)) - 510;
-    out[i] = to_bf16(static_cast<float>(sum) * scale + offset);
+    const std::int32_t x = num::hashed_normal(key0, key1, first + static_cast<std::uint32_t>(i));
+    out[i] = to_bf16(static_cast<float>(x) * scale + offset);
   }
 }
 
@@ -125,7 +115,8 @@ void generate_bf16(std::uint64_t seed, std::uint64_t stream, std::int64_t first,
   while (n > 0) {
     const std::int64_t within = first % kBlock, part = std::min(n, kBlock - within);
     const num::PhiloxBlock keys = num::random_block(seed, stream, static_cast<std::uint64_t>(first / kBlock));
-    generate_block(keys[0], keys[1], static_cast<std::uint32_t>(within), part, scale * kInverseDeviation, offset, out);
+    generate_block(keys[0], keys[1], static_cast<std::uint32_t>(within), part, scale * num::kInverseDeviation, offset,
+                   out);
     first += part;
     n -= part;
     out += part;

@@ -48,11 +48,13 @@ constexpr std::uint64_t uniform_below(std::uint64_t seed, std::uint64_t stream, 
   return static_cast<std::uint64_t>((Wide{std::uint64_t{block[1]} << 32 | block[0]} * n) >> 64);
 }
 
+// What normal4 draws and hashed_normal draws are whole numbers times this: 1 / sqrt(4 (256^2 - 1) / 12).
+inline constexpr float kInverseDeviation = 0.006765875f;
+
 // Four values near the standard normal distribution cheaply: each is the sum of the 4 bytes of a word, less
-// its mean, over its standard deviation sqrt(4 (256^2 - 1) / 12). Bounded by 3.45, symmetric, variance 1; every value
+// its mean, over its standard deviation. Bounded by 3.45, symmetric, variance 1; every value
 // is a whole number times that constant: one rounding, the same on every machine.
 constexpr std::array<float, 4> normal4(std::uint64_t seed, std::uint64_t stream, std::uint64_t counter) {
-  constexpr float kInverseDeviation = 0.006765875f;  // 1 / sqrt(21845)
   const PhiloxBlock block = random_block(seed, stream, counter);
   std::array<float, 4> out{};
   for (int i = 0; i < 4; ++i) {
@@ -61,6 +63,22 @@ constexpr std::array<float, 4> normal4(std::uint64_t seed, std::uint64_t stream,
     out[static_cast<std::size_t>(i)] = static_cast<float>(sum - 510) * kInverseDeviation;
   }
   return out;
+}
+
+// As a value of normal4, before it is multiplied by kInverseDeviation, from a hashed counter: a loop over counters
+// becomes vector code on any machine, at some 5 times the speed of Philox, which gives the keys. For many numbers that
+// need no more than to look random. The mixing steps are those of lowbias32 (Chris Wellons, "Prospecting for hash
+// functions", 2018).
+constexpr std::int32_t hashed_normal(std::uint32_t key0, std::uint32_t key1, std::uint32_t counter) {
+  std::uint32_t x = counter * 0x9E3779B9U + key0;
+  x ^= x >> 16;
+  x *= 0x7FEB352DU;
+  x ^= key1;
+  x ^= x >> 15;
+  x *= 0x846CA68BU;
+  x ^= x >> 16;
+  const std::uint32_t pairs = (x & 0x00FF00FFU) + ((x >> 8) & 0x00FF00FFU);
+  return static_cast<std::int32_t>((pairs & 0xFFFF) + (pairs >> 16)) - 510;
 }
 
 }  // namespace rl::num

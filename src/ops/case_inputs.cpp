@@ -95,13 +95,22 @@ Result<void*> CaseMemory::bytes(Bytes size) {
 void CaseMemory::fill_normal(const TensorRef& t, double deviation) {
   const std::uint64_t stream = ++streams_;
   const std::int64_t n = t.elements();
-  const auto scale = static_cast<float>(deviation);
+  const auto scale = static_cast<float>(deviation) * num::kInverseDeviation;
+  const num::PhiloxBlock keys = num::random_block(seed_, stream, 0);
   const auto fill = [&](auto* out) {
     using T = std::remove_pointer_t<decltype(out)>;
-    for (std::int64_t i = 0; i < n; i += 4) {
-      const auto four = num::normal4(seed_, stream, static_cast<std::uint64_t>(i / 4));
-      for (std::int64_t k = i; k < std::min(i + 4, n); ++k)
-        out[k] = num::from_float<T>(scale * four[static_cast<std::size_t>(k - i)]);
+    constexpr std::int32_t kMost = 510;
+    std::array<T, 2 * kMost + 1> values;  // of all that is drawn
+    for (std::int32_t x = -kMost; x <= kMost; ++x)
+      values[static_cast<std::size_t>(x + kMost)] = num::from_float<T>(scale * static_cast<float>(x));
+    std::array<std::int16_t, 256> drawn;
+    for (std::int64_t first = 0; first < n; first += std::ssize(drawn)) {
+      for (std::size_t k = 0; k < drawn.size(); ++k)
+        drawn[k] = static_cast<std::int16_t>(
+            num::hashed_normal(keys[0], keys[1], static_cast<std::uint32_t>(first) + static_cast<std::uint32_t>(k)));
+      const auto count = static_cast<std::size_t>(std::min(n - first, std::ssize(drawn)));
+      for (std::size_t k = 0; k < count; ++k)
+        out[first + static_cast<std::int64_t>(k)] = values[static_cast<std::size_t>(drawn[k] + kMost)];
     }
   };
   switch (t.dtype) {

@@ -1,6 +1,7 @@
 #include "num/random.h"
 
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -43,20 +44,30 @@ TEST(Random, SeedStreamAndCounterAllMatter) {
   EXPECT_NE(random_block(1, 0, 0), random_block(1 + (std::uint64_t{1} << 32), 0, 0));
 }
 
-TEST(Random, NormalHasItsMoments) {
-  constexpr int kBlocks = 50'000;
+void expect_moments_of_normal4(const std::function<double(int)>& draw) {
+  constexpr int kDraws = 200'000;
   double sum = 0, squares = 0, fourth = 0, largest = 0;
-  for (int i = 0; i < kBlocks; ++i)
-    for (const float x : normal4(3, 5, static_cast<std::uint64_t>(i))) {
-      const double v = x;
-      sum += v, squares += v * v, fourth += v * v * v * v;
-      largest = std::max(largest, std::abs(v));
-    }
-  constexpr double n = 4.0 * kBlocks;
+  for (int i = 0; i < kDraws; ++i) {
+    const double v = draw(i);
+    sum += v, squares += v * v, fourth += v * v * v * v;
+    largest = std::max(largest, std::abs(v));
+  }
+  constexpr double n = kDraws;
   EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));
   EXPECT_NEAR(squares / n, 1, 0.02);
   EXPECT_NEAR(fourth / n, 3 - 1.2 / 4, 0.05);  // a sum of 4 uniforms: excess kurtosis -6/5 over 4
   EXPECT_LT(largest, 3.46);
+}
+TEST(Random, NormalHasItsMoments) {
+  expect_moments_of_normal4([](int i) {
+    return static_cast<double>(normal4(3, 5, static_cast<std::uint64_t>(i / 4))[static_cast<std::size_t>(i % 4)]);
+  });
+}
+TEST(Random, HashedNormalHasItsMoments) {
+  expect_moments_of_normal4([](int i) {
+    return static_cast<double>(static_cast<float>(hashed_normal(17, 23, static_cast<std::uint32_t>(i))) *
+                               kInverseDeviation);
+  });
 }
 
 TEST(Random, BelowReachesEveryNumber) {
