@@ -83,7 +83,7 @@ void add_model(CLI::App* app, std::string& model, std::string& save) {
 void add_device(CLI::App* app, DeviceOptions& device) {
   app->add_option("--device", device.device, "auto, cpu, cuda or cuda:N")->type_name("NAME");
   app->add_option("-t,--threads", device.threads, "threads of the CPU; default: one per core")->type_name("N");
-  app->add_option("--isa", device.isa, "highest instruction set to use: avx512_bf16, avx512, avx2 or none")
+  app->add_option("--isa", device.isa, "highest instruction set to use: amx, avx512_bf16, avx512, avx2 or none")
       ->type_name("NAME");
   app->add_option("--tune-variants", device.tune_variants,
                   "choose the variants of products by their time on this device: auto (on a GPU), on or off")

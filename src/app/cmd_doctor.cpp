@@ -58,10 +58,11 @@ std::vector<Finding> cpu_findings(const record::Environment& environment) {
   findings.push_back({"AVX2 and FMA", arch.avx2, arch.avx2 ? "yes" : "no",
                       "vector kernels; without it the portable ones run", "another processor"});
   findings.push_back({"AVX-512 BF16", arch.avx512_bf16, arch.avx512_bf16 ? "yes" : "no",
-                      "bf16 matrix products at twice the f32 rate",
-                      "another processor (Zen 4, Sapphire Rapids or newer)"});
+                      "bf16 matrix products, on Zen at twice the f32 rate", "another processor (Zen 4 or newer)"});
   findings.push_back({"AVX-512 VNNI", arch.avx512_vnni, arch.avx512_vnni ? "yes" : "no",
                       "int8 matrix products at four times the f32 rate", "another processor"});
+  findings.push_back({"AMX", arch.amx, arch.amx ? "yes" : "no", "bf16 and int8 matrix products many times as fast",
+                      "another processor (Sapphire Rapids or newer)"});
   const double free_cores = environment.cores - environment.load_before;
   findings.push_back({"free cores", free_cores > 0.5 * environment.cores,
                       fmt::format("{:.1f} of {} (1-minute load {:.2f})", std::max(0.0, free_cores), environment.cores,

@@ -19,6 +19,7 @@ namespace rl::app {
 namespace {
 
 std::string isa_of(const Arch& arch) {
+  if (arch.amx) return "amx";
   if (arch.avx512_bf16) return "avx512_bf16";
   if (arch.avx512) return "avx512";
   return arch.avx2 ? "avx2" : "no SIMD extension used";
@@ -125,7 +126,7 @@ Result<OpenBackend> open_device(const DeviceOptions& options) {
                  .field = "--threads",
                  .expected = "1 to 1024, or 0 for one per core",
                  .found = std::to_string(options.threads)};
-  for (const std::string_view known : {"", "avx512_bf16", "avx512", "avx2", "none"})
+  for (const std::string_view known : {"", "amx", "avx512_bf16", "avx512", "avx2", "none"})
     if (options.isa == known) {
       OpenBackend open{.device = cpu::make_device({.threads = options.threads, .isa_limit = options.isa})};
       open.backend = {.name = "cpu", .device = open.device.get(), .catalog = cpu::catalog(), .probes = cpu::probes()};
@@ -134,7 +135,7 @@ Result<OpenBackend> open_device(const DeviceOptions& options) {
   return Error{.kind = ErrorKind::usage,
                .what = "unknown instruction set",
                .field = "--isa",
-               .expected = "avx512_bf16, avx512, avx2 or none",
+               .expected = "amx, avx512_bf16, avx512, avx2 or none",
                .found = options.isa};
 }
 

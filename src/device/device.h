@@ -23,6 +23,7 @@ struct Arch {
   bool avx512 = false;  // F, BW, VL, DQ
   bool avx512_bf16 = false;
   bool avx512_vnni = false;
+  bool amx = false;  // tiles of bf16 and int8
 };
 
 struct DeviceInfo {

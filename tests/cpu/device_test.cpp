@@ -8,8 +8,10 @@ namespace rl::cpu {
 namespace {
 
 TEST(DetectArch, LimitsHideWhatIsAboveThem) {
-  const Arch all = detect_arch(), bf16 = detect_arch("avx512_bf16"), avx512 = detect_arch("avx512"),
-             avx2 = detect_arch("avx2"), none = detect_arch("none");
+  const Arch all = detect_arch(), amx = detect_arch("amx"), bf16 = detect_arch("avx512_bf16"),
+             avx512 = detect_arch("avx512"), avx2 = detect_arch("avx2"), none = detect_arch("none");
+  EXPECT_EQ(amx.amx, all.amx);
+  EXPECT_FALSE(bf16.amx);
   EXPECT_EQ(bf16.avx512_bf16, all.avx512_bf16);
   EXPECT_EQ(bf16.avx512_vnni, all.avx512_vnni);
   EXPECT_EQ(avx512.avx512, all.avx512);
@@ -17,10 +19,11 @@ TEST(DetectArch, LimitsHideWhatIsAboveThem) {
   EXPECT_EQ(avx2.avx2, all.avx2);
   EXPECT_FALSE(avx2.avx512);
   EXPECT_FALSE(none.avx2);
-  for (const Arch& arch : {all, bf16, avx512, avx2, none}) {
+  for (const Arch& arch : {all, amx, bf16, avx512, avx2, none}) {
     EXPECT_EQ(arch.family, Arch::Family::cpu);
     EXPECT_LE(arch.avx512_bf16, arch.avx512);
     EXPECT_LE(arch.avx512_vnni, arch.avx512);
+    EXPECT_LE(arch.amx, arch.avx512);
     EXPECT_LE(arch.avx512, arch.avx2);
   }
 }

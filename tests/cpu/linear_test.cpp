@@ -125,6 +125,7 @@ TEST_F(Linear, EveryVariantAgreesWithTheOracle) {
   EXPECT_EQ(ran_["linear/cpu.avx512"] > cases / 2, arch.avx512);
   EXPECT_EQ(ran_["linear/cpu.avx512_bf16"] > 0, arch.avx512_bf16);
   EXPECT_EQ(ran_["linear/cpu.avx512_vnni"] > 0, arch.avx512_vnni);
+  EXPECT_EQ(ran_["linear/cpu.amx"] > 0, arch.amx);
 }
 
 // They quantise their input as they lay it out: codes of an op before them are not for them.
@@ -267,30 +268,57 @@ TEST(LinearVariants, EmulationIsExactToTheBit) {
 
 struct Choice {
   ops::LinearTypes types;
+  const char* amx;
   const char* avx512_bf16;
   const char* avx512;
   const char* avx2;
 };
 constexpr Choice kChoices[] = {
-    {{DType::bf16, quant::Format::bf16, DType::bf16}, "linear/cpu.avx512_bf16", "linear/cpu.avx512", "linear/cpu.avx2"},
-    {{DType::f32, quant::Format::bf16, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
-    {{DType::f32, quant::Format::f32, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
-    {{DType::bf16, quant::Format::f16, DType::f32}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
-    {{DType::bf16, quant::Format::int8, DType::f32}, "linear/cpu.avx512_vnni", "linear/cpu.avx2", "linear/cpu.avx2"},
-    {{DType::f16, quant::Format::f16, DType::f16}, "linear/cpu.avx512", "linear/cpu.avx512", "linear/cpu.avx2"},
+    {{DType::bf16, quant::Format::bf16, DType::bf16},
+     "linear/cpu.amx",
+     "linear/cpu.avx512_bf16",
+     "linear/cpu.avx512",
+     "linear/cpu.avx2"},
+    {{DType::f32, quant::Format::bf16, DType::f32},
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx2"},
+    {{DType::f32, quant::Format::f32, DType::f32},
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx2"},
+    {{DType::bf16, quant::Format::f16, DType::f32},
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx2"},
+    {{DType::bf16, quant::Format::int8, DType::f32},
+     "linear/cpu.amx",
+     "linear/cpu.avx512_vnni",
+     "linear/cpu.avx2",
+     "linear/cpu.avx2"},
+    {{DType::f16, quant::Format::f16, DType::f16},
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx512",
+     "linear/cpu.avx2"},
 };
 
 // With flags set by hand: the same on every machine.
 TEST(LinearVariants, TheBestForTheInstructionSetIsChosen) {
   const Arch avx2{.avx2 = true}, avx512{.avx2 = true, .avx512 = true},
-      full{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true};
+      bf16{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true},
+      full{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true, .amx = true};
   for (const Choice& choice : kChoices) {
     ASSERT_VALUE(auto inputs, make_inputs({"c", ops::kQuick, 2, 70, 40}, choice.types, quant::Layout::panel64));
     const auto chosen = [&](const Arch& arch) -> std::string {
       const auto variant = ops::choose(catalog().linear, inputs.args, arch);
       return variant ? (*variant)->name : variant.error().message();
     };
-    EXPECT_EQ(chosen(full), choice.avx512_bf16);
+    EXPECT_EQ(chosen(full), choice.amx);
+    EXPECT_EQ(chosen(bf16), choice.avx512_bf16);
     EXPECT_EQ(chosen(avx512), choice.avx512);
     EXPECT_EQ(chosen(avx2), choice.avx2);
     EXPECT_EQ(chosen(Arch{}), "linear/cpu.portable");
@@ -319,11 +347,11 @@ TEST(LinearVariants, SayWhyNot) {
 }
 
 TEST(LinearVariants, ReadXInPlaceWhereTheyCan) {
-  const Arch full{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true};
+  const Arch bf16{.avx2 = true, .avx512 = true, .avx512_bf16 = true, .avx512_vnni = true};
   const auto workspace = [&](const ops::LinearTypes& types, std::int64_t cols) {
     const auto inputs = make_inputs({"c", ops::kQuick, 2, 70, cols}, types, quant::Layout::panel64);
     RL_CHECK(inputs.has_value());
-    const auto variant = ops::choose(linear_variants(), inputs->args, full);
+    const auto variant = ops::choose(linear_variants(), inputs->args, bf16);
     RL_CHECK(variant.has_value());
     return (*variant)->workspace(inputs->args).count;
   };

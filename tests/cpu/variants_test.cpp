@@ -38,8 +38,8 @@ TEST_P(Variants, Sample) { check_all(catalog().sample); }
 
 // Large cases at the fastest level alone: the others differ from it in code that small cases reach.
 std::vector<const char*> levels() {
-  if ((REDLINE_CASE_TAGS & ops::kLong) != 0) return {"avx512_bf16"};
-  return {"avx512_bf16", "avx512", "avx2", "none"};
+  if ((REDLINE_CASE_TAGS & ops::kLong) != 0) return {"amx"};
+  return {"amx", "avx512", "avx2", "none"};
 }
 INSTANTIATE_TEST_SUITE_P(Levels, Variants, testing::ValuesIn(levels()),
                          [](const auto& param) { return std::string(param.param); });

@@ -2,7 +2,11 @@
 
 #include <fstream>
 
+#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 #include "base/clock.h"
 #include "cpu/fast/memory_limits.h"
@@ -95,10 +99,22 @@ class CpuDevice final : public Device {
   DeviceInfo info_;
 };
 
+#if defined(__x86_64__)
+// Whether the processor has tiles of bf16 and int8 (CPUID leaf 7, EDX bits 22, 24 and 25), and the kernel lets this
+// process use them: it wants to be asked, as they make threads' states larger (Documentation/arch/x86/xstate.rst).
+bool amx_allowed() {
+  constexpr unsigned kBits = 1U << 22 | 1U << 24 | 1U << 25;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kBits) != kBits) return false;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 }  // namespace
 
 Arch detect_arch(std::string_view limit) {
-  constexpr std::string_view kLevels[] = {"none", "avx2", "avx512", "avx512_bf16"};
+  constexpr std::string_view kLevels[] = {"none", "avx2", "avx512", "avx512_bf16", "amx"};
   std::size_t level = std::size(kLevels) - 1;
   if (!limit.empty()) {
     const auto* const found = std::find(std::begin(kLevels), std::end(kLevels), limit);
@@ -114,6 +130,7 @@ Arch detect_arch(std::string_view limit) {
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   arch.avx512_bf16 = level >= 3 && arch.avx512 && __builtin_cpu_supports("avx512bf16");
   arch.avx512_vnni = level >= 3 && arch.avx512 && __builtin_cpu_supports("avx512vnni");
+  arch.amx = level >= 4 && arch.avx512 && amx_allowed();
 #endif
   return arch;
 }

@@ -9,8 +9,8 @@
 
 namespace rl::cpu {
 
-// What the processor can do, by CPUID. limit: "avx512_bf16" (all), "avx512", "avx2" or "none" hides what is above it,
-// for tests of the slower paths.
+// What the processor can do, by CPUID. limit: "amx" (all), "avx512_bf16", "avx512", "avx2" or "none" hides what is
+// above it, for tests of the slower paths.
 Arch detect_arch(std::string_view limit = {});
 
 // Whatever is recorded has ended.

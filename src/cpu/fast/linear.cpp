@@ -24,12 +24,11 @@ namespace {
 using linear::Input;
 using linear::Kernels;
 using linear::kLineBytes;
-using linear::kMaxTileRows;
 using linear::kPanelRows;
 using ops::LinearArgs;
 using quant::Format;
 
-constexpr std::int64_t kBlockRows = 192;   // of x, in a block: 32 full tiles; their sums take 48 KB
+constexpr std::int64_t kBlockRows = 192;   // of x, in a block: 12 or 32 full tiles; their sums take 48 KB
 constexpr std::int64_t kStreamLines = 64;  // of W, in a block of few tiles: 16 KB, for the first cache level
 constexpr std::int64_t kBlockLines = 128;  // of many tiles: 32 KB, so that sums are loaded and stored less often
 constexpr std::int64_t kManyTiles = 6;
@@ -42,6 +41,7 @@ std::int64_t element_bytes(Input input) {
     case Input::bf16:
     case Input::s16:
       return 2;
+    case Input::s8:
     case Input::u8_biased:
       return 1;
   }
@@ -60,7 +60,7 @@ struct InputPlan {
   InputPlan(const Kernels& kernels, const LinearArgs& args) {
     const std::int64_t tokens = args.x.shape[0];
     const DType wanted = kernels.input == Input::f32 ? DType::f32 : DType::bf16;
-    const bool quantized = kernels.input == Input::s16 || kernels.input == Input::u8_biased;
+    const bool quantized = kernels.input != Input::f32 && kernels.input != Input::bf16;
     extra = kernels.input == Input::u8_biased ? 1 : 0;
     block = kBlockRows - extra;
     convert = quantized || args.x.dtype != wanted || args.weight.cols % kernels.k_step != 0;
@@ -94,6 +94,7 @@ class Product {
     if (blocks == 1) {
       pool.parallel_for(panels_, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t panel = begin; panel < end; ++panel) compute(panel, 0, panel + 1 < end);
+        if (kernels_.finish) kernels_.finish();
       });
       return;
     }
@@ -103,6 +104,7 @@ class Product {
     pool.run([&](int) {
       for (std::int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;)
         compute(item / blocks, item % blocks, false);
+      if (kernels_.finish) kernels_.finish();
     });
   }
 
@@ -135,7 +137,7 @@ class Product {
   void compute(std::int64_t panel, std::int64_t block, bool stream) {
     const std::int64_t first_token = block * input_.block;
     const std::int64_t tokens = std::min(input_.block, tokens_ - first_token), rows = tokens + input_.extra;
-    const std::int64_t tiles = ceil_div(rows, kMaxTileRows);
+    const std::int64_t tiles = ceil_div(rows, std::int64_t{kernels_.max_rows});
     alignas(64) char sums[kBlockRows * kLineBytes];  // not initialised: the kernels write before they read
     // With one tile a line is used once: no blocks, the hardware's own prefetching keeps up with the stream.
     const std::int64_t block_lines = tiles == 1 ? lines_ : tiles < kManyTiles ? kStreamLines : kBlockLines;
@@ -208,6 +210,11 @@ const Kernels* by_format(const LinearArgs& args, const Kernels* f32, const Kerne
   }
 }
 
+constexpr Isa kAmx{"AMX tiles of bf16 and int8", [](const Arch& arch) { return arch.amx; },
+                   [](const LinearArgs& args) {
+                     return by_format(args, nullptr, args.x.dtype == DType::bf16 ? linear::kAmxBf16 : nullptr, nullptr,
+                                      linear::kAmxInt8);
+                   }};
 constexpr Isa kAvx512Bf16{
     "AVX512_BF16", [](const Arch& arch) { return arch.avx512_bf16; },
     [](const LinearArgs& args) {
@@ -270,8 +277,11 @@ constexpr ops::Variant<LinearArgs> variant(const char* name) {
 }
 
 constexpr ops::Variant<LinearArgs> kVariants[] = {
-    variant<kAvx512Bf16>("linear/cpu.avx512_bf16"), variant<kAvx512Vnni>("linear/cpu.avx512_vnni"),
-    variant<kAvx512>("linear/cpu.avx512"),          variant<kAvx2>("linear/cpu.avx2"),
+    variant<kAmx>("linear/cpu.amx"),
+    variant<kAvx512Bf16>("linear/cpu.avx512_bf16"),
+    variant<kAvx512Vnni>("linear/cpu.avx512_vnni"),
+    variant<kAvx512>("linear/cpu.avx512"),
+    variant<kAvx2>("linear/cpu.avx2"),
     variant<kPortable>("linear/cpu.portable"),
 };
 

@@ -178,6 +178,10 @@ float quantize(T* out, const void* x, Number type, std::int64_t n, std::int64_t 
   return scale;
 }
 
+[[maybe_unused]] float convert_s8(void* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n) {
+  return quantize(static_cast<std::int8_t*>(out), x, type, n, padded_n, 0);
+}
+
 [[maybe_unused]] float convert_u8(void* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n) {
   return quantize(static_cast<std::uint8_t*>(out), x, type, n, padded_n, 128);
 }

@@ -14,7 +14,6 @@ namespace rl::cpu {
 namespace {
 
 using linear::kLineBytes;
-using linear::kMaxTileRows;
 using linear::kPanelRows;
 using ops::LinearArgs;
 using quant::Scales;
@@ -114,8 +113,8 @@ class Product {
     for (std::int64_t col = 0; col < cols; col += kBlockCols) {
       const std::int64_t steps = std::min(kBlockCols, cols - col);
       decode(panel, col, round_up(steps, kGroupCols), decoded);
-      for (std::int64_t t = 0; t < tokens; t += kMaxTileRows) {
-        const std::int64_t rows = std::min<std::int64_t>(kMaxTileRows, tokens - t);
+      for (std::int64_t t = 0; t < tokens; t += kernels_.max_rows) {
+        const std::int64_t rows = std::min<std::int64_t>(kernels_.max_rows, tokens - t);
         kernels_.tile[rows - 1]({.panel = decoded,
                                  .x = x_ + (first_token + t) * input_.row_floats + col,
                                  .x_stride = row_bytes,

@@ -14,13 +14,14 @@ namespace rl::cpu::linear {
 
 inline constexpr std::int64_t kPanelRows = 64;
 inline constexpr std::int64_t kLineBytes = 256;
-inline constexpr int kMaxTileRows = 6;
+inline constexpr int kMaxTileRows = 16;
 
 // The form in which a kernel reads x.
 enum class Input : std::uint8_t {
   f32,
   bf16,
   s16,        // quantised per token to [-127, 127], with a scale; columns 0 2 1 3 of each four
+  s8,         // the same in bytes
   u8_biased,  // the same plus 128. Row 0 is constant 128: its product, 128 times the sums of W's rows, is taken off
               // again
 };
@@ -55,14 +56,18 @@ struct Store {
 struct Kernels {
   Input input;
   int k_step;
-  void (*tile[kMaxTileRows])(const Tile&);  // tile[r - 1] takes r rows
+  int max_rows = 6;
+  void (*tile[kMaxTileRows])(const Tile&) = {};  // tile[r - 1] takes r rows, up to max_rows
   void (*store)(const Store&);
   // One row of x (n values) in the form of `input`, padded with zeros to padded_n. Returns the scale
   // of the quantised forms.
   float (*convert)(void* out, const void* x, Number x_type, std::int64_t n, std::int64_t padded_n);
+  void (*finish)() = nullptr;  // ends a thread's series of tiles; null: there is nothing to end
 };
 
 // Null where the program was built for another processor family.
+extern const Kernels* const kAmxBf16;     // bf16 weights and x: tiles
+extern const Kernels* const kAmxInt8;     // int8: tiles
 extern const Kernels* const kAvx512Bf16;  // bf16 weights and x: vdpbf16ps
 extern const Kernels* const kAvx512Vnni;  // int8: vpdpbusd
 extern const Kernels* const kAvx512F32;   // the rest in float arithmetic

@@ -14,6 +14,8 @@ const ProbeLoops& read_loops(const Arch& arch) {
 // The fastest multiply-add this processor has for a format: bf16 is widened to f32 where there is no instruction for
 // it.
 const ProbeLoops& multiply_add_loops(const Arch& arch, MatrixRate rate) {
+  if (rate == MatrixRate::bf16 && arch.amx) return kProbeAmxBf16;
+  if (rate == MatrixRate::int8 && arch.amx) return kProbeAmxInt8;
   if (rate == MatrixRate::bf16 && arch.avx512_bf16) return kProbeAvx512Bf16;
   if (rate == MatrixRate::int8)
     return arch.avx512_vnni ? kProbeAvx512Vnni : arch.avx2 ? kProbeAvx2Int8 : kProbePortableInt8;
@@ -103,11 +105,15 @@ constexpr Probe kProbes[] = {
      .prepare = prepare_rate<MatrixRate::f32>},
     {.name = "matrix_rate_bf16",
      .unit = "FLOP/s",
-     .method = "as matrix_rate_f32 with vdpbf16ps (AVX512_BF16); without it bf16 is widened and the f32 rate applies",
+     .method = "as matrix_rate_f32 with tdpbf16ps (AMX), else vdpbf16ps (AVX512_BF16); without them bf16 is widened "
+               "and the f32 "
+               "rate applies",
      .prepare = prepare_rate<MatrixRate::bf16>},
     {.name = "matrix_rate_int8",
      .unit = "OP/s",
-     .method = "as matrix_rate_f32 with vpdpbusd (AVX512_VNNI), else vpmaddwd and vpaddd (AVX2), else 32-bit integers",
+     .method = "as matrix_rate_f32 with tdpbssd (AMX), else vpdpbusd (AVX512_VNNI), else vpmaddwd and vpaddd (AVX2), "
+               "else 32-bit "
+               "integers",
      .prepare = prepare_rate<MatrixRate::int8>},
 };
 

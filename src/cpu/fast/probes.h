@@ -26,7 +26,7 @@ struct ProbeLoops {
   void (*multiply_add)(std::int64_t rounds);
   double operations;  // of one round
 };
-extern const ProbeLoops kProbePortable, kProbeAvx2, kProbeAvx512, kProbeAvx512Bf16, kProbeAvx512Vnni, kProbeAvx2Int8,
-    kProbePortableInt8;
+extern const ProbeLoops kProbeAmxBf16, kProbeAmxInt8, kProbePortable, kProbeAvx2, kProbeAvx512, kProbeAvx512Bf16,
+    kProbeAvx512Vnni, kProbeAvx2Int8, kProbePortableInt8;
 
 }  // namespace rl::cpu
