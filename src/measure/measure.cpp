@@ -14,6 +14,7 @@ namespace {
 constexpr double kShortSeconds = 20e-6;
 constexpr double kBatchSeconds = 100e-6;
 constexpr int kMostRepetitions = 1 << 20;
+constexpr double kOvertime = 4;      // timeouts that sampling may take for the least samples
 constexpr double kLookGrowth = 1.5;  // convergence is looked at when so many times more samples are there
 
 class MonotonicTimer final : public Timer {
@@ -100,8 +101,10 @@ class StopRule {
       next_look_ = std::max(samples + 1, static_cast<int>(std::ceil(samples * kLookGrowth)));
     }
     if (samples >= plan_.max_samples) return record::Stop::max_samples;
-    if ((timer_.now() - start_).count >= plan_.timeout.count * tasks_) return record::Stop::timeout;
-    return record::Stop::none;
+    // Of fewer than the least samples nothing could be said, which a little more time mends.
+    const double timeouts = (timer_.now() - start_).count / (plan_.timeout.count * tasks_);
+    const bool enough = samples >= static_cast<int>(kLeastSamples);
+    return timeouts >= (enough ? 1 : kOvertime) ? record::Stop::timeout : record::Stop::none;
   }
 
  private:

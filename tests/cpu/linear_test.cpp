@@ -5,8 +5,10 @@
 
 #include "check/result.h"
 #include "cpu/fast/cpu_device.h"
+#include "cpu/fast/linear_kernels.h"
 #include "cpu/fast/variants.h"
 #include "cpu/ref/ref.h"
+#include "num/fp8.h"
 #include "num/int8.h"
 #include "ops/case_inputs.h"
 #include "ops/compare.h"
@@ -264,6 +266,47 @@ TEST(LinearVariants, EmulationIsExactToTheBit) {
       }
   }
   EXPECT_EQ(formats, 5);
+}
+
+// All codes, and values around every rounding decision: those between two neighbouring codes, one step around them,
+// their ends; at scales that divide exactly and not. NaN and infinities never come: the scale is then NaN.
+TEST(LinearVariants, EmulatedCodesAndRoundingAreThoseOfEveryInstructionSet) {
+  const Arch arch = detect_arch();
+  for (const auto& [kernels, present] : {std::pair{linear::kPortableF32, true}, std::pair{linear::kAvx2F32, arch.avx2},
+                                         std::pair{linear::kAvx512F32, arch.avx512}}) {
+    if (!present) continue;
+    std::vector<std::uint8_t> codes(8 * linear::kPanelRows);
+    for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>(i);
+    std::vector<float> values(codes.size());
+    for (const bool fp8 : {true, false}) {
+      kernels->widen_codes(codes.data(), 8, fp8, values.data());
+      for (std::size_t i = 0; i < codes.size(); ++i) {
+        const std::size_t col = i / 256 * 4 + i % 4, row = i / 4 % 64;
+        const float found = values[col * 64 + row],
+                    expected = fp8 ? num::to_float(num::fp8_e4m3{codes[i]})
+                                   : static_cast<float>(static_cast<std::int8_t>(codes[i]));
+        ASSERT_TRUE(std::bit_cast<std::uint32_t>(found) == std::bit_cast<std::uint32_t>(expected) ||
+                    (std::isnan(found) && std::isnan(expected)))
+            << fp8 << ", code " << int{codes[i]} << ": " << found << ", not " << expected;
+      }
+    }
+    for (const float scale : {1.0f, 0.25f, 0.3f, 1e-30f}) {
+      values.clear();
+      for (unsigned code = 0; code < 0x7F; ++code)
+        for (const float between : {0.0f, 0.25f, 0.5f, 0.75f}) {
+          const float low = e4m3_value(code), high = code + 1 < 0x7F ? e4m3_value(code + 1) : 480;
+          const float value = (low + between * (high - low)) * scale;
+          for (const float near : {value, std::nextafter(value, 1e30f), std::nextafter(value, -1e30f)})
+            values.insert(values.end(), {near, -near});
+        }
+      std::vector<float> rounded = values;
+      kernels->round_fp8(rounded.data(), std::ssize(rounded), scale);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(rounded[i]),
+                  std::bit_cast<std::uint32_t>(num::to_float(num::quantize_fp8(values[i], scale))))
+            << values[i] << " at a scale of " << scale;
+    }
+  }
 }
 
 struct Choice {

@@ -139,9 +139,21 @@ TEST(Run, PreparationCountsTowardsTheTimeout) {
     clock.advance(1);
     return ok();
   };
-  ASSERT_VALUE(const record::Metric metric, run({.timeout = Seconds{4}}, task, clock));
+  ASSERT_VALUE(const record::Metric metric, run({.timeout = Seconds{8}}, task, clock));
   EXPECT_EQ(metric.stop, Stop::timeout);
-  EXPECT_EQ(metric.samples.size(), 4u);
+  EXPECT_EQ(metric.samples.size(), 8u);
+}
+
+TEST(Run, TheTimeoutWaitsForTheLeastSamplesButNotForever) {
+  for (const auto& [task_seconds, samples] :
+       {std::pair{1.0, kLeastSamples}, {3.0, kLeastSamples}, {4.0, 4UL}, {8.0, 2UL}}) {
+    Clock clock;
+    int runs = 0;
+    ASSERT_VALUE(const record::Metric metric,
+                 run({.timeout = Seconds{4}}, scripted(clock, {task_seconds}, runs), clock));
+    EXPECT_EQ(metric.stop, Stop::timeout);
+    EXPECT_EQ(metric.samples.size(), samples) << task_seconds;
+  }
 }
 
 TEST(Run, PassesTheTasksErrorOnWhereverItComes) {

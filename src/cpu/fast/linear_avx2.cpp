@@ -87,7 +87,9 @@ constexpr Kernels table(Input input, int k_step) {
           .k_step = k_step,
           .tile = {tile<Op, 1, 8>, tile<Op, 2, 4>, tile<Op, 3, 4>, tile<Op, 4, 2>, tile<Op, 5, 2>, tile<Op, 6, 2>},
           .store = input == Input::s16 ? store_int8 : store_float,
-          .convert = input == Input::s16 ? convert_s16 : convert_f32};
+          .convert = input == Input::s16 ? convert_s16 : convert_f32,
+          .widen_codes = widen_codes,
+          .round_fp8 = round_fp8};
 }
 constexpr Kernels kF32 = table<F32>(Input::f32, 1), kBf16 = table<Bf16>(Input::f32, 2),
                   kF16 = table<F16>(Input::f32, 2), kInt8 = table<Int8>(Input::s16, 4);

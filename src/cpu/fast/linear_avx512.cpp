@@ -64,7 +64,9 @@ constexpr Kernels table(int k_step) {
           .k_step = k_step,
           .tile = {tile<Op, 1, 4>, tile<Op, 2, 4>, tile<Op, 3, 4>, tile<Op, 4, 4>, tile<Op, 5, 4>, tile<Op, 6, 4>},
           .store = store_float,
-          .convert = convert_f32};
+          .convert = convert_f32,
+          .widen_codes = widen_codes,
+          .round_fp8 = round_fp8};
 }
 constexpr Kernels kF32 = table<F32>(1), kBf16 = table<WideBf16>(2), kF16 = table<F16>(2);
 

@@ -166,6 +166,38 @@ float quantize(T* out, const void* x, Number type, std::int64_t n, std::int64_t 
   return scale;
 }
 
+[[maybe_unused]] void widen_codes(const std::uint8_t* codes, std::int64_t cols, bool fp8, float* out) {
+  for (std::int64_t col = 0; col < cols; col += 4, codes += 4 * kPanelRows, out += 4 * kPanelRows) {
+    std::uint32_t words[kPanelRows];
+    std::memcpy(words, codes, sizeof words);
+    for (int i = 0; i < 4; ++i) {
+      float* const column = out + i * kPanelRows;
+      if (fp8) {
+        for (int row = 0; row < kPanelRows; ++row) {  // e4m3's exponent has another bias: times 2^120
+          const std::uint32_t code = words[row] >> (8 * i), magnitude = code & 0x7F;
+          const std::uint32_t bits = bits_of(float_of(magnitude << 20) * 0x1p120f);
+          column[row] = float_of((magnitude == 0x7F ? 0x7FC00000U : bits) | (code & 0x80) << 24);
+        }
+      } else {
+        for (int row = 0; row < kPanelRows; ++row)
+          column[row] = static_cast<float>(static_cast<std::int32_t>(words[row] << (24 - 8 * i)) >> 24);
+      }
+    }
+  }
+}
+
+[[maybe_unused]] void round_fp8(float* values, std::int64_t n, float scale) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float ratio = values[i] / scale;
+    float magnitude = float_of(bits_of(ratio) & 0x7FFFFFFF);
+    magnitude = magnitude < 448.0f ? magnitude : 448.0f;
+    const std::uint32_t bits = bits_of(magnitude);
+    const std::uint32_t normal = (bits + 0x7FFFF + ((bits >> 20) & 1)) & 0xFFF00000;
+    const float subnormal = (magnitude + 0x1p14f) - 0x1p14f;  // to a multiple of 2^-9
+    values[i] = float_of((magnitude < 0x1p-6f ? bits_of(subnormal) : normal) | (bits_of(ratio) & 0x80000000));
+  }
+}
+
 // The columns of each group of four in the order 0 2 1 3: kernels find the even and the odd bytes of a word at once.
 [[maybe_unused]] float convert_s16(void* out, const void* x, Number type, std::int64_t n, std::int64_t padded_n) {
   auto* const codes = static_cast<std::int16_t*>(out);

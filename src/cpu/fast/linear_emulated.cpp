@@ -22,17 +22,6 @@ constexpr std::int64_t kBlockRows = 96;  // of x, in a block: its sums and total
 constexpr std::int64_t kBlockCols = num::kFp8Block;
 constexpr std::int64_t kGroupCols = 4;  // of a panel's line of bytes
 
-using Table = std::array<float, 256>;
-constexpr Table make_table(bool fp8) {
-  Table table{};
-  for (unsigned code = 0; code < 256; ++code) {
-    const auto byte = static_cast<std::uint8_t>(code);
-    table[code] = fp8 ? num::to_float(num::fp8_e4m3{byte}) : static_cast<float>(static_cast<std::int8_t>(byte));
-  }
-  return table;
-}
-constexpr Table kFp8 = make_table(true), kInt8 = make_table(false);
-
 const linear::Kernels& float_kernels(const Arch& arch) {
   if (arch.avx512 && linear::kAvx512F32) return *linear::kAvx512F32;
   return arch.avx2 && linear::kAvx2F32 ? *linear::kAvx2F32 : *linear::kPortableF32;
@@ -60,7 +49,7 @@ class Product {
       : args_(args),
         kernels_(float_kernels(arch)),
         input_(args),
-        table_(quant::element_type(args.weight.format) == DType::i8 ? kInt8 : kFp8),
+        fp8_(quant::element_type(args.weight.format) != DType::i8),
         blocks_(quant::scales_of(args.weight.format) == Scales::blocks),
         x_(static_cast<float*>(workspace)),
         x_scales_(reinterpret_cast<float*>(static_cast<char*>(workspace) + input_.rows.count)) {}
@@ -91,7 +80,10 @@ class Product {
       for (std::int64_t i = 0; i < n; ++i) largest = std::max(largest, num::magnitude_bits(group[i]));
       const float scale = num::fp8_scale(largest);
       x_scales_[t * input_.groups + g] = scale;
-      for (std::int64_t i = 0; i < n; ++i) group[i] = num::to_float(num::quantize_fp8(group[i], scale));
+      if (scale > 0)
+        kernels_.round_fp8(group, n, scale);
+      else
+        std::fill_n(group, n, 0.0f);
     }
   }
 
@@ -100,10 +92,7 @@ class Product {
     const std::int64_t groups = args_.weight.padded_cols / kGroupCols;
     const auto* codes = static_cast<const std::uint8_t*>(args_.weight.data) +
                         (panel * groups + first / kGroupCols) * kPanelRows * kGroupCols;
-    for (std::int64_t col = 0; col < n; col += kGroupCols, codes += kPanelRows * kGroupCols)
-      for (std::int64_t row = 0; row < kPanelRows; ++row)
-        for (std::int64_t i = 0; i < kGroupCols; ++i)
-          out[(col + i) * kPanelRows + row] = table_[codes[row * kGroupCols + i]];
+    kernels_.widen_codes(codes, n, fp8_, out);
   }
 
   void compute(std::int64_t panel, std::int64_t first_token, std::int64_t tokens) const {
@@ -164,8 +153,7 @@ class Product {
   const LinearArgs& args_;
   const linear::Kernels& kernels_;
   InputPlan input_;
-  const Table& table_;
-  bool blocks_;
+  bool fp8_, blocks_;
   float *x_, *x_scales_;
 };
 

@@ -62,6 +62,10 @@ struct Kernels {
   // One row of x (n values) in the form of `input`, padded with zeros to padded_n. Returns the scale
   // of the quantised forms.
   float (*convert)(void* out, const void* x, Number x_type, std::int64_t n, std::int64_t padded_n);
+  // Of kernels that take f32, for formats that are emulated (linear_emulated.cpp). Codes of a panel, int8 or e4m3, as
+  // floats: [cols / 4][64][4] to [cols][64]; and values = e4m3(values / scale), scale > 0, to the bit as num/fp8.h.
+  void (*widen_codes)(const std::uint8_t* codes, std::int64_t cols, bool fp8, float* out) = nullptr;
+  void (*round_fp8)(float* values, std::int64_t n, float scale) = nullptr;
   void (*finish)() = nullptr;  // ends a thread's series of tiles; null: there is nothing to end
 };
 
