@@ -60,7 +60,7 @@ const lab::Info& attention_info() {
                       .metric = "growth exponent of memory, standard - flash",
                       .where = "over seq",
                       .expected = {0, kInfinity}}},
-      .expected_quick = {25},
+      .expected_quick = {8},
       .expected_full = {470},
       .expected_gpu = {68},
       .runs_model = false};

@@ -26,7 +26,7 @@ const lab::Info& baseline_info() {
                 {"128", "1024"},
                 {"128", "512", "1024", "2048"}}},
       .hypotheses = {},
-      .expected_quick = {20},
+      .expected_quick = {9},
       .expected_full = {90},
       .expected_gpu = {20}};
   return info;

@@ -43,7 +43,7 @@ const lab::Info& batching_info() {
                       .metric = "output tokens per second, continuous / one at a time",
                       .where = "all requests there at the start; the seqs with the most throughput",
                       .expected = {3, 5}}},
-      .expected_quick = {25},
+      .expected_quick = {21},
       .expected_full = {450},
       .expected_gpu = {55}};
   return info;

@@ -44,7 +44,7 @@ const lab::Info& combined_info() {
                       .metric = "tokens per second of a queue, rung / baseline",
                       .where = "rung batching",
                       .expected = {3, 5}}},
-      .expected_quick = {40},
+      .expected_quick = {35},
       .expected_full = {310},
       .expected_gpu = {90}};
   return info;

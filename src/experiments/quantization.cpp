@@ -79,7 +79,7 @@ const lab::Info& quantization_info() {
                       .metric = "share of the weights' bytes saved",
                       .where = "int8 against fp32, which the 75% must mean",
                       .expected = {0.5, 0.75}}},
-      .expected_quick = {35},
+      .expected_quick = {46},
       .expected_full = {150},
       .expected_gpu = {98},
       .speed_rows = false};

@@ -13,11 +13,17 @@ struct Partition {
   double log_sum() const { return largest + std::log(sum); }
 };
 
-Partition partition_of(std::span<const float> logits) {
+// weights: exp(logit - largest) of each, where it is wanted.
+Partition partition_of(std::span<const float> logits, std::vector<double>* weights = nullptr) {
   Partition p;
   p.top = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   p.largest = static_cast<double>(logits[p.top]);
-  for (const float logit : logits) p.sum += std::exp(static_cast<double>(logit) - p.largest);
+  if (weights) weights->clear();
+  for (const float logit : logits) {
+    const double weight = std::exp(static_cast<double>(logit) - p.largest);
+    p.sum += weight;
+    if (weights) weights->push_back(weight);
+  }
   return p;
 }
 
@@ -43,12 +49,13 @@ double TokenScore::dp() const { return std::exp(-nll) - std::exp(-nll_base); }
 
 TokenScore compare_rows(std::span<const float> base, std::span<const float> candidate, TokenId token) {
   RL_CHECK(base.size() == candidate.size());
-  const Partition b = partition_of(base), c = partition_of(candidate);
-  double weighted = 0;  // sum of exp(base - largest) * (base - candidate)
-  for (std::size_t i = 0; i < base.size(); ++i) {
-    const double logit = static_cast<double>(base[i]);
-    if (base[i] != candidate[i]) weighted += std::exp(logit - b.largest) * (logit - static_cast<double>(candidate[i]));
-  }
+  std::vector<double> weights;
+  weights.reserve(base.size());
+  const Partition b = partition_of(base, &weights), c = partition_of(candidate);
+  double weighted = 0;
+  for (std::size_t i = 0; i < base.size(); ++i)
+    if (base[i] != candidate[i])
+      weighted += weights[i] * (static_cast<double>(base[i]) - static_cast<double>(candidate[i]));
   const auto at = static_cast<std::size_t>(token);
   return {.nll_base = b.log_sum() - static_cast<double>(base[at]),
           .nll = c.log_sum() - static_cast<double>(candidate[at]),
