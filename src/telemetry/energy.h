@@ -2,8 +2,6 @@
 // Energy that the machine's own counters report, and the power limits that its kernel lets one set. RAPL through Linux'
 // powercap files (Documentation/power/powercap/powercap.rst; AMD's processors show up under the same names).
 
-#include <array>
-#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -67,11 +65,9 @@ class PowerLimits {
     std::int64_t original = 0, set = 0;  // microwatts; set: what was written last, read back
   };
   PowerLimits(std::vector<Zone> zones, Seconds window);
-  static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT};
   std::vector<Zone> zones_;
   Seconds window_;
   bool changed_ = false;
-  std::array<struct sigaction, kSignals.size()> before_ = {};
 };
 
 }  // namespace rl::telemetry

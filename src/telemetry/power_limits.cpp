@@ -1,6 +1,8 @@
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 
 #include <fcntl.h>
@@ -17,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLimit = "constraint_0_power_limit_uw";
 constexpr std::size_t kMostZones = 64;
+constexpr std::array kEnding = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT};
 
 // What a signal handler needs: files that are open and texts that are made, since it may only call write(). This is the
 // one state of the program that a handler shares with it; `armed` guards it.
@@ -25,9 +28,11 @@ struct Rescue {
   std::array<int, kMostZones> files = {};
   std::array<std::array<char, 24>, kMostZones> texts = {};
   std::array<std::size_t, kMostZones> lengths = {};
+  std::array<struct sigaction, kEnding.size()> before = {};  // who handled the signals
 };
 Rescue rescue;
 
+// Then whoever handled the signal before has it, when this returns.
 extern "C" void restore_and_end(int signal) {
   const std::size_t zones = rescue.armed.exchange(0);
   for (std::size_t i = 0; i < zones; ++i) {
@@ -35,7 +40,8 @@ extern "C" void restore_and_end(int signal) {
     [[maybe_unused]] const int cut = ::ftruncate(rescue.files[i], 0);
     [[maybe_unused]] const ssize_t written = ::pwrite(rescue.files[i], rescue.texts[i].data(), rescue.lengths[i], 0);
   }
-  ::signal(signal, SIG_DFL);
+  for (std::size_t i = 0; i < kEnding.size(); ++i)
+    if (kEnding[i] == signal) ::sigaction(signal, &rescue.before[i], nullptr);
   ::raise(signal);
 }
 
@@ -97,17 +103,19 @@ PowerLimits::PowerLimits(std::vector<Zone> zones, Seconds window) : zones_(std::
     const auto end = fmt::format_to_n(rescue.texts[i].data(), rescue.texts[i].size(), "{}\n", zones_[i].original);
     rescue.lengths[i] = end.size;
   }
-  for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    struct sigaction action = {};
-    action.sa_handler = restore_and_end;
-    ::sigaction(kSignals[i], &action, &before_[i]);
+  struct sigaction action = {};
+  action.sa_handler = restore_and_end;
+  for (std::size_t i = 0; i < kEnding.size(); ++i) {
+    ::sigaction(kEnding[i], nullptr, &rescue.before[i]);
+    // One that is ignored (nohup) ends nothing.
+    if (rescue.before[i].sa_handler != SIG_IGN) ::sigaction(kEnding[i], &action, nullptr);
   }
 }
 
 PowerLimits::~PowerLimits() {
   (void)!restore();
   rescue.armed = 0;
-  for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+  for (std::size_t i = 0; i < kEnding.size(); ++i) ::sigaction(kEnding[i], &rescue.before[i], nullptr);
   for (std::size_t i = 0; i < zones_.size(); ++i) ::close(rescue.files[i]);
 }
 

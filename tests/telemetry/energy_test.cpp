@@ -177,6 +177,43 @@ TEST_P(PowercapSignal, RestoresAndStillEndsTheProgram) {
   EXPECT_EQ(content("intel-rapl:0/constraint_0_power_limit_uw"), "123456789");
 }
 
+TEST_P(PowercapSignal, GoesOnToWhoHandledItBefore) {
+  package(0, "5", "123456789");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(GetParam(), [](int) { ::_exit(6); });
+    const auto limits = PowerLimits::open(root_);
+    if (!limits || !(*limits)->set(0.5)) ::_exit(9);
+    ::raise(GetParam());
+    ::_exit(7);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 6);
+  EXPECT_EQ(content("intel-rapl:0/constraint_0_power_limit_uw"), "123456789");
+}
+
+TEST_F(Powercap, ASignalThatIsIgnoredStaysSo) {
+  package(0, "5", "123456789");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGHUP, SIG_IGN);
+    auto limits = PowerLimits::open(root_);
+    if (!limits || !(*limits)->set(0.5)) ::_exit(9);
+    const std::string limit = content("intel-rapl:0/constraint_0_power_limit_uw");
+    ::raise(SIGHUP);
+    const bool kept = content("intel-rapl:0/constraint_0_power_limit_uw") == limit;
+    limits->reset();
+    ::_exit(kept ? 6 : 7);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 6);
+  EXPECT_EQ(content("intel-rapl:0/constraint_0_power_limit_uw"), "123456789");
+}
+
 INSTANTIATE_TEST_SUITE_P(All, PowercapSignal, testing::Values(SIGINT, SIGTERM, SIGHUP, SIGABRT));
 
 }  // namespace
