@@ -4,8 +4,9 @@
 // zero (Intel SDM, vol. 2, TDPBF16PS); int8 sums are exact.
 //
 // Reached on 2 cores of a Xeon (tools/bench/linear_bench.cpp, W cold, 2048x2048 and 2048x8192): 78-84% of the read loop
-// at 1 row and 72-78% at 16, 58% without the prefetches; 0.8 of 4.4 TFLOP/s at 512 rows, where vdpbf16ps, at half the
-// rate of f32 there, reaches 0.13. What is lost at 512 rows is likely the tiles of x, whose rows are pages apart.
+// at 1 row and 72-78% at 16, 58% without the prefetches; 0.6 to 0.87 of 3.4 TFLOP/s at 512 rows, where vdpbf16ps, at
+// half the rate of f32 there, reaches 0.13. Tried and lost: x by groups of columns, so that a tile's rows lie side by
+// side and not pages apart, and x prefetched (the same within the noise).
 
 #include "cpu/fast/linear_common.h"
 

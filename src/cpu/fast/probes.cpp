@@ -106,14 +106,12 @@ constexpr Probe kProbes[] = {
     {.name = "matrix_rate_bf16",
      .unit = "FLOP/s",
      .method = "as matrix_rate_f32 with tdpbf16ps (AMX), else vdpbf16ps (AVX512_BF16); without them bf16 is widened "
-               "and the f32 "
-               "rate applies",
+               "and the f32 rate applies",
      .prepare = prepare_rate<MatrixRate::bf16>},
     {.name = "matrix_rate_int8",
      .unit = "OP/s",
      .method = "as matrix_rate_f32 with tdpbssd (AMX), else vpdpbusd (AVX512_VNNI), else vpmaddwd and vpaddd (AVX2), "
-               "else 32-bit "
-               "integers",
+               "else 32-bit integers",
      .prepare = prepare_rate<MatrixRate::int8>},
 };
 
