@@ -21,7 +21,7 @@ using ops::AttentionArgs;
 constexpr std::int64_t kSerialWork = 1 << 18;
 
 const AttentionKernels& kernels_for(const Arch& arch) {
-  // A processor with tiles for bf16 has vdpbf16ps at half the rate of f32.
+  // Where a processor has tiles for bf16, its vdpbf16ps is slower than f32 arithmetic (docs/performance.md).
   if (arch.avx512_bf16 && !arch.amx) return kAttentionAvx512Bf16;
   if (arch.avx512) return kAttentionAvx512;
   if (arch.avx2) return kAttentionAvx2;
