@@ -37,7 +37,7 @@ inline Experiment numbered_experiment(int number) {
 
 inline KillCount kill_writers(const std::filesystem::path& folder, int kills, std::uint64_t seed) {
   std::mt19937_64 engine(seed);
-  std::uniform_real_distribution<double> moment(0, 0.03);
+  std::uniform_real_distribution<double> moment(0, 1);
   KillCount count;
   for (int kill_number = 0; kill_number < kills; ++kill_number) {
     Run run;
@@ -49,13 +49,17 @@ inline KillCount kill_writers(const std::filesystem::path& folder, int kills, st
     RL_CHECK(writer >= 0);
     if (writer == 0) append_for_ever(folder, run, ends[1]);
     ::close(ends[1]);
-    sleep_for(Seconds{moment(engine)});
+    // At the writer's own pace: while it opens the store and begins, or at some moment of one of its first appends.
+    const int least = static_cast<int>(engine() % 5);
+    int acknowledged = 0;
+    char byte = 0;
+    while (acknowledged < least && ::read(ends[0], &byte, 1) == 1) ++acknowledged;
+    sleep_for(Seconds{moment(engine) * (least == 0 ? 0.03 : 0.005)});
     ::kill(writer, SIGKILL);
     int status = 0;
     ::waitpid(writer, &status, 0);
     RL_CHECK(WIFSIGNALED(status));  // else it failed by itself
-    int acknowledged = 0;
-    for (char byte = 0; ::read(ends[0], &byte, 1) == 1;) ++acknowledged;
+    while (::read(ends[0], &byte, 1) == 1) ++acknowledged;
     ::close(ends[0]);
 
     count.acknowledged += acknowledged;
