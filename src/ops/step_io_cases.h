@@ -36,6 +36,7 @@ inline constexpr DeliverCase kDeliverCases[] = {
     {"one.other_turn", kQuick | kSanitize, 1, 1},
     {"odd", kQuick | kSanitize, 33},
     {"many", kQuick | kSanitize, 4096, 1},
+    {"wide", kLong, 131072},
 };
 
 }  // namespace rl::ops
