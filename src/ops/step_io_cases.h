@@ -32,10 +32,8 @@ struct DeliverCase {
 };
 
 inline constexpr DeliverCase kDeliverCases[] = {
-    {"one", kQuick | kSanitize, 1},
-    {"one.other_turn", kQuick | kSanitize, 1, 1},
-    {"odd", kQuick | kSanitize, 33},
-    {"many", kQuick | kSanitize, 4096, 1},
+    {"one", kQuick | kSanitize, 1},  {"one.other_turn", kQuick | kSanitize, 1, 1},
+    {"odd", kQuick | kSanitize, 33}, {"many", kQuick | kSanitize, 4096, 1},
     {"wide", kLong, 131072},
 };
 
