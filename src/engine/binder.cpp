@@ -11,8 +11,8 @@ using model::Value;
 
 Result<Binder> Binder::make(const ops::Catalog& catalog, const Arch& arch, DType activation, const StepLimits& limits,
                             std::map<std::string, std::string> force) {
-  static constexpr std::string_view kOps[] = {"feed",      "embed",    "rms_norm", "linear", "rope_append",
-                                              "attention", "silu_mul", "sample",   "deliver"};
+  static constexpr std::string_view kOps[] = {"feed",        "embed",     "rms_norm", "linear", "fused_linear",
+                                              "rope_append", "attention", "silu_mul", "sample", "deliver"};
   for (const auto& [op, variant] : force) {
     if (std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps)) continue;
     std::string names;
@@ -188,6 +188,62 @@ struct Binder::Step {
     return calls;
   }
 
+  // A product, fused with the op that the plan ends in if that is the norm of its input, and with the one after it.
+  // Not where a variant of one of them was forced: it is to be seen, not taken in. What it gives back says whether the
+  // op after the product is done; without a variant that fuses, the product is emitted by itself.
+  template <class After>
+  Result<bool> linear_and(const Site& site, const char* op, std::optional<After> ops::FusedLinearArgs::*part,
+                          const After& after) {
+    if (binder.forced(op).empty()) {
+      ops::FusedLinearArgs args{.product = product(site)};
+      args.*part = after;
+      RL_ASSIGN(const bool done, fuse(site, args));
+      if (done) return true;
+    }
+    RL_TRY(linear_alone(site));
+    return false;
+  }
+  // The same without an op after it.
+  Status linear_alone(const Site& site) {
+    RL_ASSIGN(const bool done, fuse(site, {.product = product(site)}));
+    return done ? ok() : linear(site);
+  }
+  Result<bool> fuse(const Site& site, ops::FusedLinearArgs args) {
+    if (!binder.forced("linear").empty()) return false;
+    if (const ops::RmsNormArgs* const norm = norm_before(site, args.product)) {
+      args.norm = *norm;
+      RL_ASSIGN(const bool done, fuse_as(site, args, 1));
+      if (done) return true;
+      args.norm.reset();
+    }
+    if (!args.silu_mul && !args.rope_append) return false;
+    return fuse_as(site, args, 0);
+  }
+  // `replaced`: how many ops at the plan's end it does the work of.
+  Result<bool> fuse_as(const Site& site, const ops::FusedLinearArgs& args, std::size_t replaced) {
+    const auto variants = binder.catalog_.fused_linear;
+    const std::string_view forced = binder.forced("fused_linear");
+    const auto is_meant = [&](const auto& variant) { return forced.empty() || forced == variant.name; };
+    const bool known = std::any_of(variants.begin(), variants.end(), is_meant) || forced.empty();
+    if (known && std::none_of(variants.begin(), variants.end(), [&](const auto& variant) {
+          return is_meant(variant) && variant.supports(args, binder.arch_).has_value();
+        }))
+      return false;
+    plan.ops.resize(plan.ops.size() - replaced);
+    RL_TRY(emit(site, "fused_linear", variants, args));
+    return true;
+  }
+  // The norm that was emitted last, if its result is the product's input and nobody else's.
+  const ops::RmsNormArgs* norm_before(const Site& site, const ops::LinearArgs& args) const {
+    if (!binder.forced("rms_norm").empty() || plan.ops.empty()) return nullptr;
+    const auto* const norm = std::get_if<BoundVariant<ops::RmsNormArgs>>(&plan.ops.back().op);
+    const auto reads = [&](const Site& other) { return other.in == site.in; };
+    if (norm == nullptr || norm->args.out.data != args.x.data || norm->args.out.dtype != args.x.dtype ||
+        std::count_if(forward.sites.begin(), forward.sites.end(), reads) != 1)
+      return nullptr;
+    return &norm->args;
+  }
+
   Status norm_in(const Site& site) {
     const TensorRef rows = site.head_rows ? tensor(inputs.head_rows, {bucket.head_rows}) : TensorRef();
     return emit_before_product(site, "rms_norm", binder.catalog_.rms_norm,
@@ -201,21 +257,21 @@ struct Binder::Step {
   }
 
   Status qkv(const Site& site) {
-    RL_TRY(linear(site));
-    return emit(site, "rope_append", binder.catalog_.rope_append,
-                ops::RopeAppendArgs{.qkv = value(site.out),
-                                    .positions = tensor(inputs.positions, {bucket.tokens}),
-                                    .seq_of = tensor(inputs.seq_of, {bucket.tokens}),
-                                    .cos = memory.cos,
-                                    .sin = memory.sin,
-                                    .q_norm = site.q_norm,
-                                    .k_norm = site.k_norm,
-                                    .eps = site.eps,
-                                    .heads = site.heads,
-                                    .kv_heads = site.kv_heads,
-                                    .head_dim = site.head_dim,
-                                    .cache = memory.kv[static_cast<std::size_t>(site.layer)],
-                                    .page_table = page_table(bucket.seqs + 1)});
+    const ops::RopeAppendArgs rope{.qkv = value(site.out),
+                                   .positions = tensor(inputs.positions, {bucket.tokens}),
+                                   .seq_of = tensor(inputs.seq_of, {bucket.tokens}),
+                                   .cos = memory.cos,
+                                   .sin = memory.sin,
+                                   .q_norm = site.q_norm,
+                                   .k_norm = site.k_norm,
+                                   .eps = site.eps,
+                                   .heads = site.heads,
+                                   .kv_heads = site.kv_heads,
+                                   .head_dim = site.head_dim,
+                                   .cache = memory.kv[static_cast<std::size_t>(site.layer)],
+                                   .page_table = page_table(bucket.seqs + 1)};
+    RL_ASSIGN(const bool done, linear_and(site, "rope_append", &ops::FusedLinearArgs::rope_append, rope));
+    return done ? ok() : emit(site, "rope_append", binder.catalog_.rope_append, rope);
   }
 
   Status attention(const Site& site) {
@@ -282,12 +338,13 @@ struct Binder::Step {
         return attention(site);
       case SiteKind::linear_out:
         return linear(site);
-      case SiteKind::gate_up:
-        RL_TRY(linear(site));
-        return emit_before_product(site, "silu_mul", binder.catalog_.silu_mul,
-                                   ops::SiluMulArgs{.gate_up = value(site.scratch), .out = value(site.out)}, site.out);
+      case SiteKind::gate_up: {
+        const ops::SiluMulArgs silu{.gate_up = value(site.scratch), .out = value(site.out)};
+        RL_ASSIGN(const bool done, linear_and(site, "silu_mul", &ops::FusedLinearArgs::silu_mul, silu));
+        return done ? ok() : emit_before_product(site, "silu_mul", binder.catalog_.silu_mul, silu, site.out);
+      }
       case SiteKind::head:
-        return bucket.head_rows == 0 ? ok() : linear(site);
+        return bucket.head_rows == 0 ? ok() : linear_alone(site);
       case SiteKind::sample:
         return bucket.head_rows == 0 || !bucket.sample ? ok() : sample(site);
     }

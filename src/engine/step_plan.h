@@ -51,8 +51,9 @@ struct BoundOp {
   const char* site = "";  // "qkv"
   int layer = -1;
   std::variant<BoundVariant<ops::FeedArgs>, BoundVariant<ops::DeliverArgs>, BoundVariant<ops::EmbedArgs>,
-               BoundVariant<ops::RmsNormArgs>, BoundVariant<ops::LinearArgs>, BoundVariant<ops::RopeAppendArgs>,
-               BoundVariant<ops::AttentionArgs>, BoundVariant<ops::SiluMulArgs>, BoundVariant<ops::SampleArgs>>
+               BoundVariant<ops::RmsNormArgs>, BoundVariant<ops::LinearArgs>, BoundVariant<ops::FusedLinearArgs>,
+               BoundVariant<ops::RopeAppendArgs>, BoundVariant<ops::AttentionArgs>, BoundVariant<ops::SiluMulArgs>,
+               BoundVariant<ops::SampleArgs>>
       op;
   Bytes workspace_bytes;
   void* workspace = nullptr;

@@ -294,6 +294,60 @@ Result<CaseInputs<LinearArgs>> make_inputs(const LinearCase& c, const LinearType
   return inputs;
 }
 
+Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const FusedTypes& types) {
+  using After = FusedLinearCase::After;
+  const std::int64_t tokens = c.picked > 0 ? c.picked : c.tokens;
+  CaseInputs<FusedLinearArgs> inputs;
+  LinearArgs& product = inputs.args.product;
+  std::int64_t rows = c.rows;
+  DType out = c.after == After::nothing ? DType::f32 : types.activation;
+  if (c.after == After::silu_mul) {
+    RL_ASSIGN(auto gated, make_inputs(SiluMulCase{"", 0, tokens, c.rows}, types.activation));
+    inputs.memory = std::move(gated.memory);
+    inputs.args.silu_mul = gated.args;
+    product.out = gated.args.gate_up;
+    rows = 2 * c.rows;
+  } else if (c.after == After::rope_append) {
+    constexpr SeqShape kSeqs[] = {{1, 1}, {1, 70}, {1, 64}, {1, 5}};
+    SeqList seqs{kSeqs[0], kSeqs[1], kSeqs[2], kSeqs[3]};
+    seqs.count = tokens;
+    RL_ASSIGN(auto turned, make_inputs(RopeAppendCase{"", 0, c.heads, c.kv_heads, c.head_dim, seqs},
+                                       {types.activation, types.cache}));
+    inputs.memory = std::move(turned.memory);
+    inputs.args.rope_append = turned.args;
+    product.out = turned.args.qkv;
+    rows = (c.heads + 2 * c.kv_heads) * c.head_dim;
+  }
+  CaseMemory& memory = inputs.memory;
+  if (c.after == After::nothing) {
+    RL_ASSIGN(product.out, c.accumulate ? memory.in_place(out, {tokens, rows}) : memory.output(out, {tokens, rows}));
+  }
+  if (c.norm) {
+    RmsNormArgs& norm = inputs.args.norm.emplace();
+    RL_ASSIGN(norm.x, memory.normal(DType::f32, {c.tokens, c.cols}));
+    RL_ASSIGN(norm.weight, memory.normal(DType::f32, {c.cols}));
+    if (c.picked > 0) {
+      RL_ASSIGN(norm.rows, memory.uniform_below(c.tokens, c.picked));
+    }
+    norm.rounded = types.activation;
+    RL_ASSIGN(norm.out,
+              memory.output(types.codes ? quant::element_type(types.format) : types.activation, {tokens, c.cols}));
+    if (types.codes) {
+      RL_ASSIGN(norm.scales, memory.output(DType::f32, {tokens, scale_groups(types.format, c.cols)}));
+    }
+    product.x = norm.out, product.x_scales = norm.scales;
+  } else {
+    RL_ASSIGN(product.x, memory.normal(types.activation, {tokens, c.cols}));
+  }
+  RL_ASSIGN(product.weight, memory.weight(types.format, quant::Layout::row_major, rows, c.cols,
+                                          1 / std::sqrt(static_cast<double>(c.cols))));
+  if (c.bias) {
+    RL_ASSIGN(product.bias, memory.normal(DType::f32, {rows}));
+  }
+  product.accumulate = c.accumulate;
+  return inputs;
+}
+
 Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, DType out) {
   CaseInputs<RmsNormArgs> inputs;
   RmsNormArgs& args = inputs.args;

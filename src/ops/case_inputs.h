@@ -10,6 +10,8 @@
 #include "ops/codes.h"
 #include "ops/embed.h"
 #include "ops/embed_cases.h"
+#include "ops/fused_linear.h"
+#include "ops/fused_linear_cases.h"
 #include "ops/linear.h"
 #include "ops/linear_cases.h"
 #include "ops/rms_norm.h"
@@ -85,6 +87,8 @@ struct CaseInputs {
 Result<CaseInputs<EmbedArgs>> make_inputs(const EmbedCase& c, quant::Format format, quant::Layout layout);
 // Weights have a deviation of 1 / sqrt(cols), so that outputs have that of x.
 Result<CaseInputs<LinearArgs>> make_inputs(const LinearCase& c, const LinearTypes& types, quant::Layout layout);
+// Each token is its own sequence, at another position. Row-major weights.
+Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const FusedTypes& types);
 Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, DType out);
 Result<CaseInputs<RmsNormArgs>> make_inputs(const RmsNormCase& c, const CodedType& out);
 // The cache's pages are handed out in shuffled order, and hold NaN where no token of a sequence lies; page table

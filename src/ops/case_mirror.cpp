@@ -48,6 +48,13 @@ LinearArgs CaseMirror::there(LinearArgs args) const {
   for (TensorRef* t : {&args.x, &args.x_scales, &args.bias, &args.out}) *t = moved(*t);
   return args;
 }
+FusedLinearArgs CaseMirror::there(FusedLinearArgs args) const {
+  args.product = there(args.product);
+  if (args.norm) args.norm = there(*args.norm);
+  if (args.silu_mul) args.silu_mul = there(*args.silu_mul);
+  if (args.rope_append) args.rope_append = there(*args.rope_append);
+  return args;
+}
 RopeAppendArgs CaseMirror::there(RopeAppendArgs args) const {
   for (TensorRef* t : {&args.qkv, &args.positions, &args.seq_of, &args.cos, &args.sin, &args.q_norm, &args.k_norm,
                        &args.cache.k, &args.cache.v, &args.page_table})

@@ -14,6 +14,7 @@ class CaseMirror {
   EmbedArgs there(EmbedArgs args) const;
   RmsNormArgs there(RmsNormArgs args) const;
   LinearArgs there(LinearArgs args) const;
+  FusedLinearArgs there(FusedLinearArgs args) const;
   RopeAppendArgs there(RopeAppendArgs args) const;
   AttentionArgs there(AttentionArgs args) const;
   SiluMulArgs there(SiluMulArgs args) const;

@@ -7,6 +7,7 @@
 #include "ops/attention.h"
 #include "ops/choices.h"
 #include "ops/embed.h"
+#include "ops/fused_linear.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
 #include "ops/rope_append.h"
@@ -22,6 +23,7 @@ struct Catalog {
   std::span<const Variant<EmbedArgs>> embed;
   std::span<const Variant<RmsNormArgs>> rms_norm;
   std::span<const Variant<LinearArgs>> linear;
+  std::span<const Variant<FusedLinearArgs>> fused_linear = {};  // of products that this backend fuses; may be empty
   std::span<const Variant<RopeAppendArgs>> rope_append;
   std::span<const Variant<AttentionArgs>> attention;
   std::span<const Variant<SiluMulArgs>> silu_mul;

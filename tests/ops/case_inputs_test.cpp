@@ -100,6 +100,13 @@ TEST(CaseTables, MakeLegalArguments) {
     ASSERT_VALUE(const auto inputs, make_inputs(c, DType::bf16));
     EXPECT_OK(validate(inputs.args));
   });
+  expect_legal(kFusedLinearCases, [](const FusedLinearCase& c) {
+    for (const FusedTypes& types : kFusedTypes) {
+      if (!takes(c, types)) continue;
+      ASSERT_VALUE(const auto inputs, make_inputs(c, types));
+      EXPECT_OK(validate(inputs.args));
+    }
+  });
   expect_legal(kFeedCases, [](const FeedCase& c) {
     ASSERT_VALUE(const auto inputs, make_inputs(c));
     EXPECT_OK(validate(inputs.args));

@@ -193,6 +193,28 @@ TEST(Validate, SiluMul) {
                      {"silu_mul.out.overlap", [](A& a) { a.out.data = moved(a.gate_up.data, 90); }}});
 }
 
+TEST(Validate, FusedLinear) {
+  using Case = FusedLinearCase;
+  ASSERT_VALUE(const auto gated, make_inputs(Case{"", 0, 2, 16, true, Case::After::silu_mul, 8}, kFusedTypes[2]));
+  using A = FusedLinearArgs;
+  expect_refused<A>(
+      gated.args,
+      {{"fused_linear.ops.parts", [](A& a) { a.norm.reset(), a.silu_mul.reset(); }},
+       {"fused_linear.norm.connected", [](A& a) { a.norm->out.data = moved(a.norm->out.data, 16); }},
+       {"fused_linear.norm.connected", [](A& a) { a.product.x_scales.data = moved(a.product.x_scales.data, 4); }},
+       {"fused_linear.silu_mul.connected", [](A& a) { a.silu_mul->gate_up.data = moved(a.silu_mul->gate_up.data, 2); }},
+       {"fused_linear.out.overlap", [](A& a) { a.silu_mul->out.data = a.norm->x.data; }},
+       {"rms_norm.eps.range", [](A& a) { a.norm->eps = -1; }},
+       {"linear.weight.null", [](A& a) { a.product.weight.data = nullptr; }},
+       {"silu_mul.out.shape", [](A& a) { a.silu_mul->out.shape[1] = 7; }}});
+  ASSERT_VALUE(const auto turned,
+               make_inputs(Case{"", 0, 2, 16, false, Case::After::rope_append, 0, 2, 1, 16}, kFusedTypes[0]));
+  expect_refused<A>(turned.args,
+                    {{"fused_linear.rope_append.connected",
+                      [](A& a) { a.rope_append->qkv.data = moved(a.rope_append->qkv.data, 2); }},
+                     {"rope_append.positions.shape", [](A& a) { a.rope_append->positions.shape[0] = 1; }}});
+}
+
 TEST(Validate, Sample) {
   ASSERT_VALUE(const auto inputs, make_inputs(SampleCase{"", 0, 3, 8, LogitKind::normal, 1, 0, 1, 0, 1, 2}));
   using A = SampleArgs;

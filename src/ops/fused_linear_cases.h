@@ -1,0 +1,67 @@
+#pragma once
+// Cases of fused_linear; each is run in all of kFusedTypes.
+
+#include "ops/case.h"
+#include "quant/packed_weight.h"
+
+namespace rl::ops {
+
+struct FusedLinearCase {
+  enum class After { nothing, silu_mul, rope_append };
+  const char* name;
+  unsigned tags;
+  std::int64_t tokens, cols;
+  bool norm;
+  After after = After::nothing;
+  std::int64_t rows = 0;                               // with nothing after: of W; with silu_mul: half of them
+  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;  // with rope_append
+  bool bias = false, accumulate = false;
+  std::int64_t picked = 0;  // > 0: the norm picks that many rows of `tokens`, as for the head
+};
+
+struct FusedTypes {
+  DType activation;
+  quant::Format format;
+  bool codes = false;  // the norm writes codes; else a W8A8 product quantises
+  DType cache = activation;
+};
+inline constexpr FusedTypes kFusedTypes[] = {
+    {DType::bf16, quant::Format::bf16},
+    {DType::f16, quant::Format::f16},
+    {DType::bf16, quant::Format::int8, true},
+    {DType::bf16, quant::Format::fp8, true, DType::f8_e4m3},
+    {DType::f16, quant::Format::fp8, true},
+    {DType::bf16, quant::Format::int8},
+    {DType::f16, quant::Format::fp8_tensor},
+    {DType::bf16, quant::Format::int8_wo},
+    {DType::bf16, quant::Format::fp8_wo, false, DType::f8_e4m3},
+    {DType::f16, quant::Format::int8_wo},
+    {DType::f16, quant::Format::fp8_wo},
+};
+
+// Codes are the norm's to write.
+constexpr bool takes(const FusedLinearCase& c, const FusedTypes& types) { return c.norm || !types.codes; }
+
+inline constexpr FusedLinearCase kFusedLinearCases[] = {
+    {"norm", kQuick | kSanitize, 1, 64, true, FusedLinearCase::After::nothing, 40},
+    {"norm.bias", kQuick | kSanitize, 3, 176, true, FusedLinearCase::After::nothing, 72, 0, 0, 0, true},
+    {"norm.accumulate", kQuick | kSanitize, 2, 176, true, FusedLinearCase::After::nothing, 33, 0, 0, 0, false, true},
+    {"norm.picked", kQuick | kSanitize, 9, 96, true, FusedLinearCase::After::nothing, 100, 0, 0, 0, false, false, 3},
+    {"silu_mul", kQuick | kSanitize, 1, 96, false, FusedLinearCase::After::silu_mul, 24},
+    {"norm.silu_mul", kQuick | kSanitize, 4, 144, true, FusedLinearCase::After::silu_mul, 40},
+    {"rope", kQuick | kSanitize, 1, 96, false, FusedLinearCase::After::rope_append, 0, 3, 1, 16},
+    {"norm.rope", kQuick | kSanitize, 4, 144, true, FusedLinearCase::After::rope_append, 0, 4, 2, 48},
+    {"norm.rope.bias", kQuick | kSanitize, 2, 272, true, FusedLinearCase::After::rope_append, 0, 2, 2, 32, true},
+    {"demo.qkv", kQuick, 1, kDemo.hidden, true, FusedLinearCase::After::rope_append, 0, kDemo.heads, kDemo.kv_heads,
+     kDemo.head_dim},
+    {"demo.gate_up", kQuick, 3, kDemo.hidden, true, FusedLinearCase::After::silu_mul, kDemo.ffn},
+    {"demo.head", kQuick, 2, kDemo.hidden, true, FusedLinearCase::After::nothing, kDemo.vocab},
+    {"llama-3.2-1b.qkv", kQuick, 4, kLlama1b.hidden, true, FusedLinearCase::After::rope_append, 0, kLlama1b.heads,
+     kLlama1b.kv_heads, kLlama1b.head_dim},
+    {"llama-3-8b.qkv", kLong, 1, kLlama8b.hidden, true, FusedLinearCase::After::rope_append, 0, kLlama8b.heads,
+     kLlama8b.kv_heads, kLlama8b.head_dim},
+    {"llama-3-8b.gate_up", kLong, 2, kLlama8b.hidden, true, FusedLinearCase::After::silu_mul, kLlama8b.ffn},
+    {"widest_norm", kLong, 3, 8192, true, FusedLinearCase::After::silu_mul, 1000},
+};
+
+}  // namespace rl::ops
