@@ -10,6 +10,7 @@ const ops::Catalog& catalog() {
                                      .embed = embed_variants(),
                                      .rms_norm = rms_norm_variants(),
                                      .linear = linear_variants(),
+                                     .fused_linear = fused_linear_variants(),
                                      .rope_append = rope_append_variants(),
                                      .attention = attention_variants(),
                                      .silu_mul = silu_mul_variants(),

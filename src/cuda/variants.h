@@ -3,11 +3,13 @@
 
 #include <span>
 
+#include "cuda/kernels/rows/rows.h"
 #include "ops/catalog.h"
 
 namespace rl::cuda {
 
 std::span<const ops::Variant<ops::LinearArgs>> linear_variants();
+std::span<const ops::Variant<ops::FusedLinearArgs>> fused_linear_variants();
 std::span<const ops::Variant<ops::AttentionArgs>> attention_variants();
 std::span<const ops::Variant<ops::EmbedArgs>> embed_variants();
 std::span<const ops::Variant<ops::RmsNormArgs>> rms_norm_variants();
@@ -16,6 +18,10 @@ std::span<const ops::Variant<ops::SiluMulArgs>> silu_mul_variants();
 std::span<const ops::Variant<ops::SampleArgs>> sample_variants();
 std::span<const ops::Variant<ops::FeedArgs>> feed_variants();
 std::span<const ops::Variant<ops::DeliverArgs>> deliver_variants();
+
+// What the kernels of these ops take; products that take the ops in want it as well.
+RmsNormParams norm_params(const ops::RmsNormArgs& args);
+RopeAppendParams rope_params(const ops::RopeAppendArgs& args);
 
 // Parts of supports(): success if `holds`, else the reason.
 inline Status need(bool holds, const char* why) {

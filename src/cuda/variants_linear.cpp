@@ -7,12 +7,14 @@
 #include "cuda/host/error.h"
 #include "cuda/kernels/linear/finish.h"
 #include "cuda/kernels/linear/linear.h"
+#include "cuda/kernels/linear/stream.h"
 #include "cuda/variants.h"
 #include "ops/codes.h"
 
 namespace rl::cuda {
 namespace {
 
+using ops::FusedLinearArgs;
 using ops::LinearArgs;
 
 constexpr ops::Facts kOwn{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = true};
@@ -117,6 +119,99 @@ Status supports_skinny(const LinearArgs& args, const Arch& arch) {
 Status launch_skinny(const LinearArgs& args, void* workspace, Stream& stream) {
   RL_ASSIGN(const LinearParams params, prepare(args, workspace, stream));
   return check(linear_skinny(params, handle_of(stream)), "linear_skinny");
+}
+
+// The type that a product's stream rounds activations to, where it has any to round.
+DType stream_type(const LinearArgs& args) { return is_16_bit(args.x.dtype) ? args.x.dtype : DType::bf16; }
+
+// What a product's stream asks but of x, which another op may have been taken in to make.
+Status supports_stream_of(const LinearArgs& args, const Arch& arch, std::int64_t tokens) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(need(!blocked(args), "has one scale for a row"));
+  RL_TRY(need(args.weight.cols * size_of(weight_type(args)) % 16 == 0, "reads rows of W in 16-byte pieces"));
+  RL_TRY(need(args.x.shape[0] <= tokens, "takes fewer tokens"));
+  return need(stream_fits(arch.version, static_cast<int>(args.x.shape[0]), static_cast<int>(args.weight.cols),
+                          is_16_bit(weight_type(args)), input_type(args) == DType::i8),
+              "keeps x in shared memory");
+}
+// The same of x, as it is or to be quantised.
+Status supports_stream_input(const LinearArgs& args) {
+  RL_TRY(supports_types(args));
+  RL_TRY(need(
+      reinterpret_cast<std::uintptr_t>(args.x.data) % 16 == 0 && args.x.strides[0] * size_of(args.x.dtype) % 16 == 0,
+      "reads rows of x in 16-byte pieces"));
+  if (!quantizes(args)) return ok();
+  RL_TRY(need(is_16_bit(args.x.dtype), "quantises 16-bit numbers"));
+  return need(args.weight.cols <= kStreamQuantizeCols, "quantises shorter rows");
+}
+
+Status supports_stream(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_stream_of(args, arch, kStreamTokens));
+  return supports_stream_input(args);
+}
+StreamParams stream_params(const LinearArgs& args) {
+  StreamParams params{.product = plain_params(args),
+                      .type = stream_type(args),
+                      .input = quantizes(args) ? StreamInput::numbers : StreamInput::ready,
+                      .output = StreamOutput::plain,
+                      .norm = {},
+                      .rope = {}};
+  params.product.x_type = input_type(args);
+  return params;
+}
+Bytes no_workspace(const LinearArgs&) { return {}; }
+Status launch_stream(const LinearArgs& args, void*, Stream& stream) {
+  return check(linear_stream(stream_params(args), handle_of(stream)), "linear_stream");
+}
+
+// Each block makes x for itself: of more tokens than these an op of its own does it sooner.
+constexpr std::int64_t kFusedTokens = 4;
+
+template <bool kNorm, StreamOutput kOutput>
+Status supports_fused(const FusedLinearArgs& args, const Arch& arch) {
+  RL_TRY(need(args.norm.has_value() == kNorm && args.silu_mul.has_value() == (kOutput == StreamOutput::silu) &&
+                  args.rope_append.has_value() == (kOutput == StreamOutput::rope),
+              "takes other ops in"));
+  const LinearArgs& product = args.product;
+  RL_TRY(supports_stream_of(product, arch, kFusedTokens));
+  DType type = product.x.dtype;
+  if constexpr (kNorm) {
+    const ops::RmsNormArgs& norm = *args.norm;
+    type = norm.scales ? norm.rounded : norm.out.dtype;
+    const DType w = weight_type(product);
+    RL_TRY(need(type == w || quant::scales_of(product.weight.format) != quant::Scales::none,
+                "x has the type of W, or 16 bits beside 8"));
+    RL_TRY(need(product.weight.cols % 8 == 0 && product.weight.cols <= kStreamNormCols, "holds a row in registers"));
+  } else {
+    RL_TRY(supports_stream_input(product));
+    RL_TRY(need(!ops::are_codes(type), "x is numbers"));
+  }
+  RL_TRY(need(is_16_bit(type), "rounds to 16 bits"));
+  if constexpr (kOutput == StreamOutput::silu) {
+    RL_TRY(need(product.out.dtype == type && !args.silu_mul->scales, "writes numbers of the activations' type"));
+    RL_TRY(need(product.weight.rows % 16 == 0, "has eight rows of gate beside eight of up"));
+  }
+  if constexpr (kOutput == StreamOutput::rope) {
+    RL_TRY(need(product.out.dtype == type, "writes the activations' type"));
+    RL_TRY(need(!args.rope_append->q_norm && !args.rope_append->k_norm, "has no norm of heads"));
+    RL_TRY(need(args.rope_append->head_dim % 16 == 0, "has eight rows of a head beside their partners"));
+  }
+  return ok();
+}
+Bytes no_fused_workspace(const FusedLinearArgs&) { return {}; }
+template <StreamOutput kOutput>
+Status launch_fused(const FusedLinearArgs& args, void*, Stream& stream) {
+  StreamParams params = stream_params(args.product);
+  params.output = kOutput;
+  if (args.norm) {
+    const ops::RmsNormArgs& norm = *args.norm;
+    params.input = StreamInput::norm;
+    params.type = norm.scales ? norm.rounded : norm.out.dtype;
+    params.norm = norm_params(norm);
+  }
+  if constexpr (kOutput == StreamOutput::silu) params.product.out = args.silu_mul->out.data;
+  if constexpr (kOutput == StreamOutput::rope) params.rope = rope_params(*args.rope_append);
+  return check(linear_stream(params, handle_of(stream)), "linear_stream");
 }
 
 Gemm gemm_of(const LinearArgs& args) {
@@ -281,6 +376,7 @@ constexpr ops::Variant<LinearArgs> cublaslt_fp8(const char* name) {
 // The library's other proposals are for a measurement to choose: its first one comes before them wherever there is any.
 static_assert(kGemmProposals == 4);
 constexpr ops::Variant<LinearArgs> kVariants[] = {
+    {"linear/cuda.stream", kOwn, supports_stream, no_workspace, launch_stream},
     {"linear/cuda.skinny", kOwn, supports_skinny, quantized_bytes, launch_skinny},
     cublaslt<0>("linear/cuda.cublaslt"),
     cublaslt_fp8<0>("linear/cuda.cublaslt_fp8"),
@@ -296,8 +392,21 @@ constexpr ops::Variant<LinearArgs> kVariants[] = {
     {"linear/cuda.simple", kOwn, supports_rows, quantized_bytes, launch_simple},
 };
 
+template <bool kNorm, StreamOutput kOutput>
+constexpr ops::Variant<FusedLinearArgs> fused(const char* name) {
+  return {name, kOwn, supports_fused<kNorm, kOutput>, no_fused_workspace, launch_fused<kOutput>};
+}
+constexpr ops::Variant<FusedLinearArgs> kFused[] = {
+    fused<true, StreamOutput::rope>("fused_linear/cuda.norm_stream_rope"),
+    fused<true, StreamOutput::silu>("fused_linear/cuda.norm_stream_silu"),
+    fused<true, StreamOutput::plain>("fused_linear/cuda.norm_stream"),
+    fused<false, StreamOutput::rope>("fused_linear/cuda.stream_rope"),
+    fused<false, StreamOutput::silu>("fused_linear/cuda.stream_silu"),
+};
+
 }  // namespace
 
 std::span<const ops::Variant<LinearArgs>> linear_variants() { return kVariants; }
+std::span<const ops::Variant<FusedLinearArgs>> fused_linear_variants() { return kFused; }
 
 }  // namespace rl::cuda

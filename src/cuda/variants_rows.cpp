@@ -54,43 +54,49 @@ CodesOut coded(const TensorRef& out, const TensorRef& scales) {
   if (!scales) return {};
   return {.codes = out.data, .scales = scales.as<float>(), .type = out.dtype, .blocked = scales.shape[1] > 1};
 }
+}  // namespace
+
+RmsNormParams norm_params(const ops::RmsNormArgs& args) {
+  return {.x = args.x.as<const float>(),
+          .weight = args.weight.as<const float>(),
+          .rows = args.rows ? args.rows.as<const std::int32_t>() : nullptr,
+          .out = args.scales ? nullptr : args.out.data,
+          .type = args.scales ? args.rounded : args.out.dtype,
+          .n = static_cast<int>(args.out.shape[0]),
+          .hidden = static_cast<int>(args.x.shape[1]),
+          .eps = args.eps,
+          .coded = coded(args.out, args.scales)};
+}
+RopeAppendParams rope_params(const ops::RopeAppendArgs& args) {
+  return {.qkv = args.qkv.data,
+          .positions = args.positions.as<const std::int32_t>(),
+          .seq_of = args.seq_of.as<const std::int32_t>(),
+          .cos = args.cos.as<const float>(),
+          .sin = args.sin.as<const float>(),
+          .q_norm = args.q_norm ? args.q_norm.as<const float>() : nullptr,
+          .k_norm = args.k_norm ? args.k_norm.as<const float>() : nullptr,
+          .k_pages = args.cache.k.data,
+          .v_pages = args.cache.v.data,
+          .page_table = args.page_table.as<const std::int32_t>(),
+          .type = args.qkv.dtype,
+          .cache_type = args.cache.k.dtype,
+          .tokens = static_cast<int>(args.qkv.shape[0]),
+          .heads = static_cast<int>(args.heads),
+          .kv_heads = static_cast<int>(args.kv_heads),
+          .head_dim = static_cast<int>(args.head_dim),
+          .page_tokens = static_cast<int>(args.cache.k.shape[2]),
+          .page_table_stride = args.page_table.shape[1],
+          .eps = args.eps};
+}
+
+namespace {
 
 Status launch_rms_norm(const ops::RmsNormArgs& args, void*, Stream& stream) {
-  return check(rms_norm_rows({.x = args.x.as<const float>(),
-                              .weight = args.weight.as<const float>(),
-                              .rows = args.rows ? args.rows.as<const std::int32_t>() : nullptr,
-                              .out = args.scales ? nullptr : args.out.data,
-                              .type = args.scales ? args.rounded : args.out.dtype,
-                              .n = static_cast<int>(args.out.shape[0]),
-                              .hidden = static_cast<int>(args.x.shape[1]),
-                              .eps = args.eps,
-                              .coded = coded(args.out, args.scales)},
-                             handle_of(stream)),
-               "rms_norm_rows");
+  return check(rms_norm_rows(norm_params(args), handle_of(stream)), "rms_norm_rows");
 }
 
 Status launch_rope_append(const ops::RopeAppendArgs& args, void*, Stream& stream) {
-  return check(rope_append_rows({.qkv = args.qkv.data,
-                                 .positions = args.positions.as<const std::int32_t>(),
-                                 .seq_of = args.seq_of.as<const std::int32_t>(),
-                                 .cos = args.cos.as<const float>(),
-                                 .sin = args.sin.as<const float>(),
-                                 .q_norm = args.q_norm ? args.q_norm.as<const float>() : nullptr,
-                                 .k_norm = args.k_norm ? args.k_norm.as<const float>() : nullptr,
-                                 .k_pages = args.cache.k.data,
-                                 .v_pages = args.cache.v.data,
-                                 .page_table = args.page_table.as<const std::int32_t>(),
-                                 .type = args.qkv.dtype,
-                                 .cache_type = args.cache.k.dtype,
-                                 .tokens = static_cast<int>(args.qkv.shape[0]),
-                                 .heads = static_cast<int>(args.heads),
-                                 .kv_heads = static_cast<int>(args.kv_heads),
-                                 .head_dim = static_cast<int>(args.head_dim),
-                                 .page_tokens = static_cast<int>(args.cache.k.shape[2]),
-                                 .page_table_stride = args.page_table.shape[1],
-                                 .eps = args.eps},
-                                handle_of(stream)),
-               "rope_append_rows");
+  return check(rope_append_rows(rope_params(args), handle_of(stream)), "rope_append_rows");
 }
 
 Status launch_silu_mul(const ops::SiluMulArgs& args, void*, Stream& stream) {

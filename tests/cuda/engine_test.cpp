@@ -126,6 +126,7 @@ TEST_F(CudaEngine, CodesWrittenByNormAndSiluChangeNoBit) {
           logits[codes].insert(logits[codes].end(), part.as<const float>(), part.as<const float>() + part.elements());
           return ok();
         }));
+        if (step_tokens == 1) continue;  // products take norms and SiLU in
         const std::vector<std::string> path = engine->path();
         for (const char* line : {"attention_norm: rms_norm/cuda.rows_codes", "gate_up: silu_mul/cuda.rows_codes"})
           EXPECT_EQ(std::find(path.begin(), path.end(), line) != path.end(), codes) << name << ": " << line;
@@ -133,6 +134,36 @@ TEST_F(CudaEngine, CodesWrittenByNormAndSiluChangeNoBit) {
       EXPECT_EQ(logits[0], logits[1]) << name << " in steps of " << step_tokens;
     }
   }
+}
+
+// Products that take the ops around them in give the logits, to the bit, that the ops give one by one.
+TEST_F(CudaEngine, FusedProductsChangeNoBit) {
+  ASSERT_VALUE(const Golden golden, Golden::open(demo_folder()));
+  const auto compare = [&](const std::string& model, const char* name, std::vector<TokenId> ids) {
+    SCOPED_TRACE(model + " in " + name);
+    ASSERT_VALUE(const NumberFormat format, format_from(name));
+    std::vector<float> logits[2];
+    for (const bool fused : {false, true}) {
+      EngineOptions options{
+          .precision = format.precision, .weights = format.weights, .max_context = 64, .max_seqs = 1, .step_tokens = 1};
+      if (!fused) options.force = {{"linear", "linear/cuda.skinny"}};
+      ASSERT_VALUE(const auto engine, make_engine(model, backend, options, card.device->memory()));
+      ASSERT_OK(engine->score(ids, [&](std::int64_t, const TensorRef& part) -> Status {
+        logits[fused].insert(logits[fused].end(), part.as<const float>(), part.as<const float>() + part.elements());
+        return ok();
+      }));
+      const std::vector<std::string> path = engine->path();
+      EXPECT_EQ(std::any_of(path.begin(), path.end(),
+                            [](const std::string& line) { return line.find("fused_linear/") != line.npos; }),
+                fused);
+    }
+    EXPECT_EQ(logits[0], logits[1]);
+  };
+  std::vector<TokenId> ids = golden.ids("prompt0.greedy_ids");
+  ids.resize(32);
+  for (const char* name : {"bf16", "fp16", "int8", "fp8", "fp8-tensor", "int8-wo", "fp8-wo"})
+    compare("demo", name, ids);
+  for (const char* model : kFixtureModels) compare(model, "bf16", {1, 5, 9, 2, 7, 4});
 }
 
 // Products chosen by their time: any choice is a right one, and the second engine finds what the first has measured.

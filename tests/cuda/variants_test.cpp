@@ -3,6 +3,7 @@
 
 #include "card.h"
 #include "check/variant.h"
+#include "selftest/check_fused.h"
 
 namespace rl::cuda {
 namespace {
@@ -49,6 +50,7 @@ TEST_P(CudaVariants, SiluMul) { check_variants(catalog().silu_mul, GetParam(), "
 TEST_P(CudaVariants, Sample) { check_variants(catalog().sample, GetParam(), ""); }
 TEST_P(CudaVariants, Feed) { check_variants(catalog().feed, GetParam(), ""); }
 TEST_P(CudaVariants, Deliver) { check_variants(catalog().deliver, GetParam(), ""); }
+TEST_P(CudaVariants, LinearStream) { check_variants(catalog().linear, GetParam(), ".stream"); }
 TEST_P(CudaVariants, LinearSkinny) { check_variants(catalog().linear, GetParam(), ".skinny"); }
 TEST_P(CudaVariants, LinearCublaslt) { check_variants(catalog().linear, GetParam(), ".cublaslt"); }
 TEST_P(CudaVariants, LinearCublasltFp8) { check_variants(catalog().linear, GetParam(), ".cublaslt_fp8"); }
@@ -66,9 +68,57 @@ TEST_P(CudaVariants, AttentionFlashKv8) { check_variants(catalog().attention, Ge
 TEST_P(CudaVariants, AttentionStandard) { check_variants(catalog().attention, GetParam(), ".standard"); }
 TEST_P(CudaVariants, AttentionSimple) { check_variants(catalog().attention, GetParam(), ".simple"); }
 
+TEST_P(CudaVariants, FusedLinear) {
+  RL_NEED_CARD();
+  ASSERT_VALUE(const Card card, open_card());
+  for (const auto& variant : catalog().fused_linear) {
+    const selftest::Report report = selftest::check_fused(variant, catalog(),
+                                                          {.arch = card.device->info().arch,
+                                                           .stream = *card.stream,
+                                                           .device = card.device.get(),
+                                                           .layouts = catalog().layouts,
+                                                           .part = GetParam().part,
+                                                           .parts = GetParam().parts},
+                                                          GetParam().tags);
+    for (const std::string& failure : report.failures) ADD_FAILURE() << failure;
+    std::printf("%s: %d combinations checked\n", variant.name, report.checked);
+    if (GetParam().parts == 1) {
+      EXPECT_GT(report.checked, 0);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, CudaVariants, testing::ValuesIn(parts()), [](const auto& param) {
   return param.param.parts == 1 ? std::string("Quick") : "Long" + std::to_string(param.param.part);
 });
+
+// A product's stream and the kernel for few tokens add in the same order.
+TEST(CudaLinear, AStreamHasTheBitsOfTheSkinnyProduct) {
+  RL_NEED_CARD();
+  ASSERT_VALUE(const Card card, open_card());
+  const selftest::Target target{
+      .arch = card.device->info().arch, .stream = *card.stream, .device = card.device.get(), .layouts = {}};
+  const auto named = [](std::string_view name) {
+    return std::find_if(catalog().linear.begin(), catalog().linear.end(),
+                        [&](const auto& variant) { return variant.name == name; });
+  };
+  const auto stream = named("linear/cuda.stream"), skinny = named("linear/cuda.skinny");
+  ASSERT_NE(stream, catalog().linear.end());
+  ASSERT_NE(skinny, catalog().linear.end());
+  int compared = 0;
+  for (const ops::LinearCase& c : ops::kLinearCases)
+    for (const ops::LinearTypes& types : ops::kLinearTypes) {
+      if ((c.tags & ops::kQuick) == 0 || !takes(c, types)) continue;
+      ASSERT_VALUE(const auto one, ops::make_inputs(c, types, quant::Layout::row_major));
+      if (!stream->supports(one.args, target.arch)) continue;
+      ASSERT_VALUE(const auto other, ops::make_inputs(c, types, quant::Layout::row_major));
+      ASSERT_OK(selftest::detail::launch(*stream, one.args, one.memory, target));
+      ASSERT_OK(selftest::detail::launch(*skinny, other.args, other.memory, target));
+      EXPECT_TRUE(selftest::detail::same_bits(one.args.out, other.args.out, c.tokens)) << c.name;
+      ++compared;
+    }
+  EXPECT_GT(compared, 50);
+}
 
 // In a step of both kinds each sequence has the bits that a step of its kind alone gives it.
 TEST(CudaAttention, AMixedStepIsAStepOfEachKind) {

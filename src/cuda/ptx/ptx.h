@@ -28,6 +28,12 @@ __device__ inline std::uint32_t again(std::uint32_t x) {
 // 9.7.9.6 shfl.sync of lane 0: says that a value is equal in all lanes, so that it can be in a uniform register.
 __device__ inline int uniform(int x) { return __shfl_sync(0xffffffffu, x, 0); }
 
+// 9.7.13.1 bar.sync: of `threads` threads, whole warps, with one of the barriers 1 to 15.
+template <int kWhich>
+__device__ inline void barrier(int threads) {
+  asm volatile("bar.sync %0, %1;" ::"n"(kWhich), "r"(threads) : "memory");
+}
+
 // 9.7.9.25.3.1 cp.async: 16 bytes from global to shared memory, past L1. `valid` false writes zeros and reads nothing.
 __device__ inline void cp_async_16(std::uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0)
@@ -38,6 +44,11 @@ __device__ inline void cp_async_16(std::uint32_t shared, const void* global) {
 }
 __device__ inline void cp_async_16(void* shared, const void* global, bool valid = true) {
   cp_async_16(smem_address(shared), global, valid);
+}
+// The same of bytes that are read once and in order: the whole line of 128 bytes comes to L2.
+__device__ inline void cp_async_16_streaming(std::uint32_t shared, const void* global, bool valid) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0)
+               : "memory");
 }
 // 9.7.9.25.3.2 cp.async.commit_group
 __device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -103,6 +114,16 @@ __device__ inline void mma_m16n8k32_e4m3(float (&c)[4], const std::uint32_t (&a)
       "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// 9.7.9.21 cvt.rn.f16x2.e4m3x2: four codes as fp16, exactly; 8.9 and newer.
+__device__ inline void convert_e4m3x4(std::uint32_t codes, std::uint32_t& low, std::uint32_t& high) {
+  asm("{.reg .b16 first, second;\n\t"
+      "mov.b32 {first, second}, %2;\n\t"
+      "cvt.rn.f16x2.e4m3x2 %0, first;\n\t"
+      "cvt.rn.f16x2.e4m3x2 %1, second;}"
+      : "=r"(low), "=r"(high)
+      : "r"(codes));
 }
 
 // 9.7.9.8 ld.global.nc with no place kept in L1: 16 bytes of weights that are read once.

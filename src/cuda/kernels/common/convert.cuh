@@ -1,21 +1,36 @@
 #pragma once
-// 8-bit codes to 16-bit numbers, four at a time, with integer instructions that every architecture has.
+// 8-bit codes to 16-bit numbers, four at a time: with integer instructions that every architecture has, or with those
+// that 8.9 has for e4m3.
 
 #include <cstdint>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "cuda/ptx/ptx.h"
+
 namespace rl::cuda {
 
 // e4m3 to fp16 with the exponent's bias left as it is: each number is 2^-8 of its code's value, exactly, subnormal ones
 // included. A code for NaN becomes a number: packed weights and activations have none.
-constexpr float kHalfOfFp8 = 256.0f;  // what a sum of such numbers is multiplied by, once for each such factor
 __device__ inline void fp8_to_half_scaled(std::uint32_t codes, std::uint32_t& low, std::uint32_t& high) {
   const std::uint32_t a = __byte_perm(codes, 0, 0x1404), b = __byte_perm(codes, 0, 0x3424);
   low = (a & 0x80008000u) | ((a >> 1) & 0x3f803f80u);
   high = (b & 0x80008000u) | ((b >> 1) & 0x3f803f80u);
 }
+
+// The cheapest of the two, and what a sum of such numbers is multiplied by, once for each such factor.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+constexpr float kHalfOfFp8 = 1.0f;
+__device__ inline void fp8_to_half(std::uint32_t codes, std::uint32_t& low, std::uint32_t& high) {
+  ptx::convert_e4m3x4(codes, low, high);
+}
+#else
+constexpr float kHalfOfFp8 = 256.0f;
+__device__ inline void fp8_to_half(std::uint32_t codes, std::uint32_t& low, std::uint32_t& high) {
+  fp8_to_half_scaled(codes, low, high);
+}
+#endif
 
 __device__ inline std::uint32_t bits_of(__nv_bfloat162 x) { return *reinterpret_cast<std::uint32_t*>(&x); }
 __device__ inline std::uint32_t bits_of(__half2 x) { return *reinterpret_cast<std::uint32_t*>(&x); }

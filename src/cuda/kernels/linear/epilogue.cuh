@@ -27,9 +27,8 @@ __device__ inline void store(const LinearParams& p, std::int64_t token, std::int
   *out = from_float<Out>(value);
 }
 
-template <class Sum>
-__device__ inline void finish(const LinearParams& p, std::int64_t token, std::int64_t row, Sum sum) {
-  const float value = scaled(p, token, row, sum);
+// A scaled sum to its place, as p.out_type.
+__device__ inline void store(const LinearParams& p, std::int64_t token, std::int64_t row, float value) {
   switch (p.out_type) {
     case DType::bf16:
       return store<__nv_bfloat16>(p, token, row, value);
@@ -38,6 +37,11 @@ __device__ inline void finish(const LinearParams& p, std::int64_t token, std::in
     default:
       return store<float>(p, token, row, value);
   }
+}
+
+template <class Sum>
+__device__ inline void finish(const LinearParams& p, std::int64_t token, std::int64_t row, Sum sum) {
+  store(p, token, row, scaled(p, token, row, sum));
 }
 
 }  // namespace rl::cuda

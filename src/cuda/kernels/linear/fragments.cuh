@@ -38,7 +38,7 @@ __device__ inline void expand_weight(const uint4& w, std::uint32_t (&r)[2 * Shap
     else if constexpr (kMode == Mode::fp8_wo)
       Widen<X>::fp8(words[i], r[2 * i], r[2 * i + 1]);
     else
-      fp8_to_half_scaled(words[i], r[2 * i], r[2 * i + 1]);
+      fp8_to_half(words[i], r[2 * i], r[2 * i + 1]);
   }
 }
 

@@ -3,14 +3,14 @@
 // predecessor: they depend on nobody. Bytes: x 4, out 4, 2 or 1 an element.
 
 #include "cuda/kernels/linear/quantize.cuh"
+#include "cuda/kernels/rows/row_math.cuh"
 #include "cuda/kernels/rows/rows.h"
 #include "cuda/ptx/ptx.h"
 
 namespace rl::cuda {
 namespace {
 
-constexpr int kThreads = 512, kN = 4, kPieces = 4;
-constexpr int kHeldCols = kThreads * kN * kPieces;
+constexpr int kThreads = kNormThreads, kN = 4, kPieces = kNormPieces;
 
 struct NoCodes {};
 
@@ -40,21 +40,19 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(RmsNormParams p) {
       const int at = (i * kThreads + thread) * kN;
       if (at >= p.hidden) continue;
       held[i] = *reinterpret_cast<const float4*>(x + at);
-      sum += held[i].x * held[i].x + held[i].y * held[i].y + held[i].z * held[i].z + held[i].w * held[i].w;
+      sum += square_sum(held[i]);
     }
   } else {
     for (int i = thread; i < p.hidden; i += kThreads) sum += x[i] * x[i];
   }
-  const float inverse = 1.0f / sqrtf(block_sum<kThreads>(sum, partial) / static_cast<float>(p.hidden) + p.eps);
+  const float inverse = inverse_of_norm(block_sum<kThreads>(sum, partial), p.hidden, p.eps);
 
   if constexpr (kHeld) {
     Pieces<T, kN, kPieces> y;
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) {
       if ((i * kThreads + thread) * kN >= p.hidden) continue;
-      const float4 v = held[i], w = weight[i];
-      y[i] = {from_float<T>(v.x * inverse * w.x), from_float<T>(v.y * inverse * w.y),
-              from_float<T>(v.z * inverse * w.z), from_float<T>(v.w * inverse * w.w)};
+      y[i] = normed<T>(held[i], inverse, weight[i]);
     }
     if constexpr (!kCodes) {
       T* out = static_cast<T*>(p.out) + block * p.hidden;
@@ -91,7 +89,7 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(RmsNormParams p) {
 template <class T, class Codes, bool kBlocked = false>
 cudaError_t run(const RmsNormParams& p, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(p.n));
-  return p.hidden % kN == 0 && p.hidden <= kHeldCols
+  return p.hidden % kN == 0 && p.hidden <= kNormHeldCols
              ? launch(rms_norm_kernel<T, Codes, kBlocked, true>, grid, kThreads, 0, stream, p)
              : launch(rms_norm_kernel<T, Codes, kBlocked, false>, grid, kThreads, 0, stream, p);
 }

@@ -1,6 +1,6 @@
 // embed and rope_append. Bytes: as rows.h says. Rotary embedding: arXiv 2104.09864.
 
-#include "cuda/kernels/common/element.cuh"
+#include "cuda/kernels/rows/row_math.cuh"
 #include "cuda/kernels/rows/rows.h"
 #include "cuda/ptx/ptx.h"
 
@@ -78,8 +78,8 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendParams 
           a *= inverse * norm[i + j];
           b *= inverse * norm[i + j + half];
         }
-        new_low.at[j] = from_float<To>(a * c.at[j] - b * s.at[j]);
-        new_high.at[j] = from_float<To>(b * c.at[j] + a * s.at[j]);
+        new_low.at[j] = from_float<To>(rotated_low(a, b, c.at[j], s.at[j]));
+        new_high.at[j] = from_float<To>(rotated_high(a, b, c.at[j], s.at[j]));
       }
       vector_at<kN>(to, i) = new_low;
       vector_at<kN>(to, i + half) = new_high;

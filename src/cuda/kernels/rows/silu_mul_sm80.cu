@@ -5,6 +5,7 @@
 
 #include "cuda/kernels/common/launch_cluster.h"
 #include "cuda/kernels/linear/quantize.cuh"
+#include "cuda/kernels/rows/row_math.cuh"
 #include "cuda/kernels/rows/rows.h"
 #include "cuda/ptx/cluster.h"
 
@@ -13,13 +14,6 @@ namespace {
 
 constexpr int kThreads = 256, kRowThreads = 512, kPieces = 4, kCluster = 8;
 constexpr int kClusterTokens = 16;  // at most: 128 blocks
-
-// g / (1 + exp(-g)), with the exponential of a number that is not positive: it cannot overflow.
-template <class T>
-__device__ inline T silu_times(T gate, T up) {
-  const float g = to_float(gate), e = expf(-fabsf(g));
-  return from_float<T>((g < 0 ? g * e : g) / (1.0f + e) * to_float(up));
-}
 
 template <class T, int kN>
 __device__ inline Vector<T, kN> silu_times_all(const Vector<T, kN>& gate, const Vector<T, kN>& up) {

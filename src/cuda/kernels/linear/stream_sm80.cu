@@ -1,0 +1,486 @@
+// linear for 1 to 8 tokens: blocks that stay, one to a multiprocessor, and never stop reading weights.
+//
+// As in skinny_sm80.cu a lane's 16 bytes of W are its share of several mma, and 8 warps share the columns of 16 rows.
+// What differs:
+//   - a lane's bytes wait in shared memory, in a ring that it alone writes (cp.async) and reads: no barrier, no bank
+//     conflict, and several stages of a warp under way instead of what registers hold
+//   - a block takes tile after tile of 16 rows; the next tile's weights are on their way while this one's sums are
+//   added
+//   - the ring is filled before the wait for the predecessor: weights depend on nobody, so memory works through the
+//   tail
+//     of the kernel before this one
+//   - x is put into shared memory once, as operands of the mma: normalised, quantised or just copied
+//   - a tile's rows may be two times 8, whose results meet in one warp: gate and up, or the pairs of a rotary embedding
+// Bytes: rows * cols * size(weight), once. By Little's law 4.8 TB/s at 0.9 us need 33 KiB under way in each of 132
+// multiprocessors; 64 KiB reached 92% of the read rate on an H200 and 128 KiB 97% (docs/performance.md).
+
+#include <algorithm>
+#include <atomic>
+
+#include "cuda/kernels/common/quantize.cuh"
+#include "cuda/kernels/linear/epilogue.cuh"
+#include "cuda/kernels/linear/fragments.cuh"
+#include "cuda/kernels/linear/quantize.cuh"
+#include "cuda/kernels/linear/stream.h"
+#include "cuda/kernels/rows/row_math.cuh"
+
+namespace rl::cuda {
+namespace {
+
+static_assert(kStreamNormCols == kNormHeldCols);
+constexpr int kWarps = 8, kRows = 16;  // of a tile
+
+template <Mode kMode>
+struct Config {
+  using S = Shape<kMode>;
+#ifdef __CUDA_ARCH__
+  static constexpr StreamConfig k = stream_config(__CUDA_ARCH__ / 10, S::kWide);
+#else
+  static constexpr StreamConfig k = stream_config(0, S::kWide);
+#endif
+  static constexpr int kGroups = k.groups, kThreads = 32 * kWarps * kGroups;
+  static constexpr int kChunks = k.chunks, kStages = k.stages, kEarlyStages = k.early;
+  static constexpr int kStageBytes = 1024 * kChunks;  // of a warp
+  static constexpr int kStageCols = kChunks * S::kChunk, kStagesOfUnit = S::kUnroll / kChunks;
+  static_assert(S::kUnroll % kChunks == 0);
+};
+
+// The row of W that is row `group` of half `half` of a tile.
+__device__ inline int row_of(const StreamParams& p, int tile, int half, int group) {
+  switch (p.output) {
+    case StreamOutput::silu:
+      return half * (p.product.rows / 2) + tile * 8 + group;
+    case StreamOutput::rope: {
+      const int tiles = p.rope.head_dim / kRows, head = tile / tiles;
+      return head * p.rope.head_dim + half * (p.rope.head_dim / 2) + tile % tiles * 8 + group;
+    }
+    default:
+      return tile * kRows + half * 8 + group;
+  }
+}
+
+// The stream of a warp over its tiles: which stage is to be loaded next.
+template <Mode kMode>
+struct Ahead {
+  using S = Shape<kMode>;
+  using C = Config<kMode>;
+  static constexpr int kWeightBytes = S::kWide ? 2 : 1;
+  const StreamParams& p;
+  int tile, col, stage = 0;
+  bool more;
+  const char* row[2];
+
+  __device__ Ahead(const StreamParams& params, int first_tile, int tiles, int warp)
+      : p(params), tile(first_tile), col(warp * S::kUnit), more(tile < tiles && col < params.product.cols) {
+    if (more) find_rows();
+  }
+  __device__ void find_rows() {
+    const int group = threadIdx.x % 32 / 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      row[half] = static_cast<const char*>(p.product.weight) +
+                  static_cast<std::int64_t>(min(row_of(p, tile, half, group), p.product.rows - 1)) * p.product.cols *
+                      kWeightBytes;
+  }
+  // Starts the loads of a stage into the lane's slot, and commits a group in any case.
+  __device__ void load(std::uint32_t slot, int tiles) {
+    if (more) {
+      const int member = threadIdx.x % 4;
+#pragma unroll
+      for (int c = 0; c < C::kChunks; ++c) {
+        const int k = col + c * S::kChunk + member * S::kLaneCols;
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          ptx::cp_async_16_streaming(slot + (2 * c + half) * 512,
+                                     row[half] + static_cast<std::int64_t>(k) * kWeightBytes, k < p.product.cols);
+      }
+      next(tiles);
+    }
+    ptx::cp_async_commit();
+  }
+  __device__ void next(int tiles) {
+    col += C::kStageCols;
+    if (++stage < C::kStagesOfUnit) return;
+    stage = 0;
+    col += (kWarps - 1) * S::kUnit;
+    if (col < p.product.cols) return;
+    col = static_cast<int>(threadIdx.x) / 32 % kWarps * S::kUnit;
+    tile += static_cast<int>(gridDim.x) * C::kGroups;
+    more = tile < tiles;
+    if (more) find_rows();
+  }
+};
+
+// Four codes as x's operands in shared memory.
+template <Mode kMode>
+__device__ inline void store_operands(unsigned char* row, int col, std::uint32_t codes) {
+  if constexpr (kMode == Mode::int8) {
+    *reinterpret_cast<std::uint32_t*>(row + col) = codes;
+  } else {
+    uint2 wide;
+    fp8_to_half(codes, wide.x, wide.y);
+    *reinterpret_cast<uint2*>(row + 2 * col) = wide;
+  }
+}
+
+// The three ways to x call `fill` when they have asked for its first bytes: what it asks for comes after them.
+
+// x as it is. Several pieces of 16 bytes at once, so that their latencies are one.
+template <Mode kMode, class Fill>
+__device__ inline void copy_input(const LinearParams& p, unsigned char* xs, int x_bytes, float* x_scale, Fill&& fill) {
+  constexpr int kPieces = 8, kThreads = Config<kMode>::kThreads;
+  constexpr int kElements = Shape<kMode>::kX8 ? 16 : 8;  // of a piece
+  if constexpr (Shape<kMode>::kX8) {
+    if (threadIdx.x < p.tokens) x_scale[threadIdx.x] = p.x_scale[threadIdx.x];
+  }
+  const int pieces = p.cols / kElements;
+  for (int token = 0; token < p.tokens; ++token) {
+    const auto* const from =
+        reinterpret_cast<const uint4*>(static_cast<const char*>(p.x) + token * p.x_stride * (16 / kElements));
+    unsigned char* const to = xs + token * x_bytes;
+    for (int first = static_cast<int>(threadIdx.x); first < pieces; first += kPieces * kThreads) {
+      uint4 piece[kPieces];
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i)
+        if (first + i * kThreads < pieces) piece[i] = from[first + i * kThreads];
+      fill();
+#pragma unroll
+      for (int i = 0; i < kPieces; ++i) {
+        const int at = first + i * kThreads;
+        if (at >= pieces) break;
+        if constexpr (kMode == Mode::fp8) {
+          const std::uint32_t words[4] = {piece[i].x, piece[i].y, piece[i].z, piece[i].w};
+#pragma unroll
+          for (int j = 0; j < 4; ++j) store_operands<kMode>(to, at * 16 + j * 4, words[j]);
+        } else {
+          *reinterpret_cast<uint4*>(to + at * 16) = piece[i];
+        }
+      }
+    }
+  }
+}
+
+// x of 16-bit numbers, as codes.
+template <class T, Mode kMode, class Fill>
+__device__ inline void quantize_input(const LinearParams& p, unsigned char* xs, int x_bytes, float* x_scale,
+                                      Fill&& fill) {
+  using Codes = std::conditional_t<kMode == Mode::int8, Int8Codes, Fp8Codes>;
+  constexpr int kThreads = Config<kMode>::kThreads, kN = 8, kPieces = kStreamQuantizeCols / (kN * kThreads);
+  __shared__ std::uint32_t shared[kThreads / 32];
+  for (int token = 0; token < p.tokens; ++token) {
+    const T* const x = static_cast<const T*>(p.x) + token * p.x_stride;
+    Pieces<T, kN, kPieces> piece;
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kN;
+      if (at < p.cols) piece[i] = vector_at<kN>(x, at);
+    }
+    fill();
+    const float scale =
+        scale_of<Codes>(block_max<kThreads>(largest_of<kThreads, T, kN, kPieces>(piece, p.cols), shared));
+    if (threadIdx.x == 0) x_scale[token] = scale;
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) {
+      const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kN;
+      if (at >= p.cols) continue;
+      Vector<typename Codes::Code, kN> codes;
+#pragma unroll
+      for (int j = 0; j < kN; ++j) codes.at[j] = Codes::code(to_float(piece[i].at[j]), scale);
+      const uint2 words = *reinterpret_cast<const uint2*>(&codes);
+      store_operands<kMode>(xs + token * x_bytes, at, words.x);
+      store_operands<kMode>(xs + token * x_bytes, at + 4, words.y);
+    }
+    __syncthreads();  // before `shared` is written again
+  }
+}
+
+// The norm of rows, each thread in the place of one or two of rms_norm_kernel's.
+template <class T, Mode kMode>
+struct Norm {
+  static constexpr int kThreads = Config<kMode>::kThreads, kVirtual = kNormThreads / kThreads;
+  float4 weight[kVirtual][kNormPieces];
+
+  __device__ static int column(int v, int i) {
+    return (i * kNormThreads + v * kThreads + static_cast<int>(threadIdx.x)) * 4;
+  }
+  // Weights depend on nobody.
+  __device__ void load_weights(const float* from, int cols) {
+#pragma unroll
+    for (int v = 0; v < kVirtual; ++v)
+#pragma unroll
+      for (int i = 0; i < kNormPieces; ++i)
+        if (column(v, i) < cols) weight[v][i] = *reinterpret_cast<const float4*>(from + column(v, i));
+  }
+
+  template <class Fill>
+  __device__ void input(const LinearParams& p, const RmsNormParams& n, unsigned char* xs, int x_bytes, float* x_scale,
+                        Fill&& fill) const {
+    __shared__ float squares[kNormThreads / 32];
+    __shared__ std::uint32_t shared[kThreads / 32];
+    const int thread = static_cast<int>(threadIdx.x);
+    for (int token = 0; token < p.tokens; ++token) {
+      const float* const x = n.x + static_cast<std::int64_t>(n.rows != nullptr ? n.rows[token] : token) * p.cols;
+      float4 held[kVirtual][kNormPieces];
+#pragma unroll
+      for (int v = 0; v < kVirtual; ++v)
+#pragma unroll
+        for (int i = 0; i < kNormPieces; ++i)
+          if (column(v, i) < p.cols) held[v][i] = *reinterpret_cast<const float4*>(x + column(v, i));
+      fill();
+#pragma unroll
+      for (int v = 0; v < kVirtual; ++v) {
+        float sum = 0;
+#pragma unroll
+        for (int i = 0; i < kNormPieces; ++i)
+          if (column(v, i) < p.cols) sum += square_sum(held[v][i]);
+        sum = warp_sum(sum);
+        if (thread % 32 == 0) squares[(v * kThreads + thread) / 32] = sum;
+      }
+      __syncthreads();
+      float total = 0;
+#pragma unroll
+      for (int i = 0; i < kNormThreads / 32; ++i) total += squares[i];
+      const float inverse = inverse_of_norm(total, p.cols, n.eps);
+      Vector<T, 4> y[kVirtual][kNormPieces];
+      std::uint32_t most = 0;
+#pragma unroll
+      for (int v = 0; v < kVirtual; ++v)
+#pragma unroll
+        for (int i = 0; i < kNormPieces; ++i) {
+          if (column(v, i) >= p.cols) continue;
+          y[v][i] = normed<T>(held[v][i], inverse, weight[v][i]);
+#pragma unroll
+          for (int j = 0; j < 4; ++j) most = max(most, magnitude(to_float(y[v][i].at[j])));
+        }
+      unsigned char* const to = xs + token * x_bytes;
+      if constexpr (Shape<kMode>::kX8) {
+        using Codes = std::conditional_t<kMode == Mode::int8, Int8Codes, Fp8Codes>;
+        const float scale = scale_of<Codes>(block_max<kThreads>(most, shared));
+        if (thread == 0) x_scale[token] = scale;
+#pragma unroll
+        for (int v = 0; v < kVirtual; ++v)
+#pragma unroll
+          for (int i = 0; i < kNormPieces; ++i) {
+            if (column(v, i) >= p.cols) continue;
+            Vector<typename Codes::Code, 4> codes;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) codes.at[j] = Codes::code(to_float(y[v][i].at[j]), scale);
+            store_operands<kMode>(to, column(v, i), *reinterpret_cast<const std::uint32_t*>(&codes));
+          }
+      } else {
+#pragma unroll
+        for (int v = 0; v < kVirtual; ++v)
+#pragma unroll
+          for (int i = 0; i < kNormPieces; ++i)
+            if (column(v, i) < p.cols) *reinterpret_cast<Vector<T, 4>*>(to + 2 * column(v, i)) = y[v][i];
+      }
+      __syncthreads();  // before `squares` and `shared` are written again
+    }
+  }
+};
+
+// An element of q, k or v, turned with its partner: q stays, k and v go to their page.
+template <class T>
+__device__ inline void store_rope(const StreamParams& p, int token, int row, int half, float mine, float other) {
+  const RopeAppendParams& r = p.rope;
+  const int head = row / r.head_dim, dim = row % r.head_dim, position = r.positions[token];
+  float value = mine;
+  if (head < r.heads + r.kv_heads) {
+    const std::int64_t angle = static_cast<std::int64_t>(position) * (r.head_dim / 2) + dim % (r.head_dim / 2);
+    const float c = r.cos[angle], s = r.sin[angle];
+    value = half == 0 ? rotated_low(mine, other, c, s) : rotated_high(other, mine, c, s);
+  }
+  if (head < r.heads) {
+    static_cast<T*>(p.product.out)[static_cast<std::int64_t>(token) * p.product.rows + row] = from_float<T>(value);
+    return;
+  }
+  const int kv_head = (head - r.heads) % r.kv_heads;
+  const std::int64_t page = r.page_table[r.seq_of[token] * r.page_table_stride + position / r.page_tokens];
+  const std::int64_t at = ((page * r.kv_heads + kv_head) * r.page_tokens + position % r.page_tokens) * r.head_dim + dim;
+  void* const pages = head < r.heads + r.kv_heads ? r.k_pages : r.v_pages;
+  if (r.cache_type == DType::f8_e4m3)
+    static_cast<__nv_fp8_e4m3*>(pages)[at] = from_float<__nv_fp8_e4m3>(value);
+  else
+    static_cast<T*>(pages)[at] = from_float<T>(value);
+}
+
+template <class T, Mode kMode>
+__global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(StreamParams p, int tiles) {
+  using S = Shape<kMode>;
+  using C = Config<kMode>;
+  using X = std::conditional_t<S::kX8, __half, T>;
+  using Sum = std::conditional_t<kMode == Mode::int8, int, float>;
+  constexpr int kXBytes = kMode == Mode::int8 ? 1 : 2;
+  extern __shared__ __align__(128) unsigned char smem[];
+  __shared__ Sum partials[C::kGroups][2][kWarps][kStreamTokens][kRows + 1];
+  __shared__ float x_scale[kStreamTokens];
+  const int lane = threadIdx.x % 32, row_in_half = lane / 4, member = lane % 4;
+  const int warp = threadIdx.x / 32 % kWarps, group = threadIdx.x / 32 / kWarps;
+  auto& partial = partials[group];
+  unsigned char* const ring = smem + static_cast<int>(threadIdx.x) / 32 * C::kStages * C::kStageBytes + lane * 16;
+  unsigned char* const xs = smem + C::k.ring_bytes();
+  const LinearParams& product = p.product;
+  const int x_bytes = stream_x_bytes(product.cols, kMode == Mode::int8);
+  const int first_tile = static_cast<int>(blockIdx.x + group * gridDim.x);
+
+  Ahead<kMode> ahead(p, first_tile, tiles, warp);
+  int filled = 0;
+  const auto fill = [&](int stages) {
+    for (; filled < stages; ++filled) ahead.load(ptx::smem_address(ring) + filled * C::kStageBytes, tiles);
+  };
+  const auto fill_all = [&] { fill(C::kStages); };
+  fill(C::kEarlyStages);
+  Norm<T, kMode> norm;
+  if (p.input == StreamInput::norm) norm.load_weights(p.norm.weight, product.cols);
+  ptx::wait_for_predecessors();
+  ptx::let_successors_begin();
+  if (p.input == StreamInput::norm) {
+    norm.input(product, p.norm, xs, x_bytes, x_scale, fill_all);
+  } else if (S::kX8 && p.input == StreamInput::numbers) {
+    if constexpr (S::kX8) quantize_input<T, kMode>(product, xs, x_bytes, x_scale, fill_all);
+  } else {
+    copy_input<kMode>(product, xs, x_bytes, x_scale, fill_all);
+  }
+  fill_all();
+  __syncthreads();
+
+  const unsigned char* const x_row = xs + row_in_half * x_bytes;  // lane / 4 is a token as well
+  int slot = 0, parity = 0;
+  for (int tile = first_tile; tile < tiles; tile += static_cast<int>(gridDim.x) * C::kGroups, parity ^= 1) {
+    Sum sum[4] = {};
+    for (int unit = warp * S::kUnit; unit < product.cols; unit += kWarps * S::kUnit) {
+#pragma unroll
+      for (int stage = 0; stage < C::kStagesOfUnit; ++stage) {
+        ptx::cp_async_wait<C::kStages - 1>();
+        const unsigned char* const from = ring + slot * C::kStageBytes;
+#pragma unroll
+        for (int c = 0; c < C::kChunks; ++c) {
+          const int k = unit + stage * C::kStageCols + c * S::kChunk + member * S::kLaneCols;
+          std::uint32_t a[2][2 * S::kSteps], b[2 * S::kSteps] = {};
+          expand_weight<X, kMode>(*reinterpret_cast<const uint4*>(from + 2 * c * 512), a[0]);
+          expand_weight<X, kMode>(*reinterpret_cast<const uint4*>(from + (2 * c + 1) * 512), a[1]);
+          if (row_in_half < product.tokens && k < product.cols) {
+#pragma unroll
+            for (int i = 0; i < S::kSteps / 2; ++i) {
+              const uint4 v = *reinterpret_cast<const uint4*>(x_row + k * kXBytes + 16 * i);
+              b[4 * i] = v.x, b[4 * i + 1] = v.y, b[4 * i + 2] = v.z, b[4 * i + 3] = v.w;
+            }
+          }
+#pragma unroll
+          for (int s = 0; s < S::kSteps; ++s)
+            multiply<X, kMode>(sum, a[0][2 * s], a[1][2 * s], a[0][2 * s + 1], a[1][2 * s + 1], b[2 * s], b[2 * s + 1]);
+        }
+        // The slot's bytes have been multiplied: its lane may fill it again.
+        ahead.load(ptx::smem_address(ring) + slot * C::kStageBytes, tiles);
+        if (++slot == C::kStages) slot = 0;
+      }
+    }
+
+    // Two sets of partial sums take turns, so that one barrier a tile is enough.
+#pragma unroll
+    for (int i = 0; i < 4; ++i) partial[parity][warp][2 * member + i % 2][row_in_half + 8 * (i / 2)] = sum[i];
+    if (C::kGroups == 1 || group == 0)
+      ptx::barrier<1>(32 * kWarps);
+    else
+      ptx::barrier<2>(32 * kWarps);
+    if (2 * warp >= product.tokens) continue;
+    const int token = 2 * warp + lane / kRows, half = lane % kRows / 8;
+    const int row = row_of(p, tile, half, lane % 8);
+    const bool is_output = token < product.tokens && row < product.rows;
+    float value = 0;
+    if (is_output) {
+      Sum all = partial[parity][0][token][lane % kRows];
+#pragma unroll
+      for (int w = 1; w < kWarps; ++w) all += partial[parity][w][token][lane % kRows];
+      if constexpr (kMode == Mode::fp8) all *= kHalfOfFp8 * kHalfOfFp8;
+      value = static_cast<float>(all);
+      if constexpr (S::kX8) value = __fmul_rn(value, x_scale[token]);
+      if (product.w_scale != nullptr) value = __fmul_rn(value, product.w_scale[row]);
+    }
+    if (p.output == StreamOutput::plain) {
+      if (is_output) store(product, token, row, value);
+      continue;
+    }
+    if (product.bias != nullptr && is_output) value = __fadd_rn(value, product.bias[row]);
+    const float mine = to_float(from_float<T>(value)), other = __shfl_xor_sync(0xffffffffu, mine, 8);
+    if (!is_output) continue;
+    if (p.output == StreamOutput::rope)
+      store_rope<T>(p, token, row, half, mine, other);
+    else if (half == 0)
+      static_cast<T*>(product.out)[static_cast<std::int64_t>(token) * (product.rows / 2) + row] =
+          silu_times(from_float<T>(mine), from_float<T>(other));
+  }
+}
+
+// What a kernel was compiled for, and how many blocks of it a device has multiprocessors for. Asked once per device.
+struct Facts {
+  int version = 0, multiprocessors = 0;
+};
+template <auto kKernel>
+cudaError_t facts_of(Facts& facts) {
+  constexpr int kDevices = 64;
+  static std::atomic<int> known[kDevices];
+  int device = 0;
+  if (const cudaError_t code = cudaGetDevice(&device); code != cudaSuccess) return code;
+  constexpr int kUnit = 1000;
+  int packed = device < kDevices ? known[device].load(std::memory_order_relaxed) : 0;
+  if (packed == 0) {
+    cudaFuncAttributes attributes{};
+    int multiprocessors = 0;
+    if (const cudaError_t code = cudaFuncGetAttributes(&attributes, kKernel); code != cudaSuccess) return code;
+    if (const cudaError_t code = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+        code != cudaSuccess)
+      return code;
+    packed = multiprocessors * kUnit + attributes.ptxVersion;
+    if (device < kDevices) known[device].store(packed, std::memory_order_relaxed);
+  }
+  facts = {packed % kUnit, packed / kUnit};
+  return cudaSuccess;
+}
+
+template <class T, Mode kMode>
+cudaError_t run(const StreamParams& p, cudaStream_t stream) {
+  Facts facts;
+  if (const cudaError_t code = facts_of<stream_kernel<T, kMode>>(facts); code != cudaSuccess) return code;
+  const StreamConfig config = stream_config(facts.version, Shape<kMode>::kWide);
+  const int tiles = (p.product.rows + kRows - 1) / kRows;
+  const int smem = config.ring_bytes() + p.product.tokens * stream_x_bytes(p.product.cols, kMode == Mode::int8);
+  const dim3 grid(static_cast<unsigned>(std::min((tiles + config.groups - 1) / config.groups, facts.multiprocessors)));
+  return launch(stream_kernel<T, kMode>, grid, 32 * kWarps * config.groups, static_cast<std::size_t>(smem), stream, p,
+                tiles);
+}
+
+template <class T>
+cudaError_t run_type(const StreamParams& p, cudaStream_t stream) {
+  switch (p.product.x_type) {
+    case DType::i8:
+      return run<T, Mode::int8>(p, stream);
+    case DType::f8_e4m3:
+      return run<T, Mode::fp8>(p, stream);
+    default:
+      if (p.product.x_type != p.type) return cudaErrorInvalidValue;
+  }
+  switch (p.product.weight_type) {
+    case DType::i8:
+      return run<T, Mode::int8_wo>(p, stream);
+    case DType::f8_e4m3:
+      return run<T, Mode::fp8_wo>(p, stream);
+    default:
+      return p.product.weight_type == p.type ? run<T, Mode::same16>(p, stream) : cudaErrorInvalidValue;
+  }
+}
+
+}  // namespace
+
+cudaError_t linear_stream(const StreamParams& p, cudaStream_t stream) {
+  switch (p.type) {
+    case DType::bf16:
+      return run_type<__nv_bfloat16>(p, stream);
+    case DType::f16:
+      return run_type<__half>(p, stream);
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+
+}  // namespace rl::cuda
