@@ -284,9 +284,12 @@ Status Engine::Impl::queue_step(std::vector<TokenEvent>& events) {
   ++cost.steps;
   cost.plan += planned - begin;
   cost.launch += monotonic_now() - planned;
+  cost.plan_times.add(planned - begin);
+  cost.launch_times.add(cost.launch - launch_before);
   if (replayed) {
     ++cost.replays;
     cost.replay += cost.launch - launch_before;
+    cost.replay_times.add(cost.launch - launch_before);
   }
   return ok();
 }
@@ -500,13 +503,12 @@ std::int64_t Engine::captured_steps() const { return impl_->cost.captures; }
 const HostCost& Engine::host_cost() const { return impl_->cost; }
 
 Seconds plan_cost_per_step(const HostCost& before, const HostCost& after) {
-  return {(after.plan - before.plan).count / static_cast<double>(after.steps - before.steps)};
+  return after.plan_times.median_since(before.plan_times);
 }
 
 Seconds launch_cost_per_step(const HostCost& before, const HostCost& after) {
-  if (const std::int64_t replays = after.replays - before.replays; replays > 0)
-    return {(after.replay - before.replay).count / static_cast<double>(replays)};
-  return {(after.launch - before.launch).count / static_cast<double>(after.steps - before.steps)};
+  return after.replays > before.replays ? after.replay_times.median_since(before.replay_times)
+                                        : after.launch_times.median_since(before.launch_times);
 }
 std::int64_t Engine::synchronizations() const { return impl_->stream->synchronizations(); }
 std::int64_t Engine::dead_rows() const { return impl_->scheduler.dead_rows(); }

@@ -17,6 +17,7 @@
 #include "engine/memory_plan.h"
 #include "engine/request.h"
 #include "engine/step_plan.h"
+#include "engine/time_histogram.h"
 #include "model/model.h"
 #include "ops/catalog.h"
 
@@ -73,14 +74,15 @@ struct HostCost {
   // Of those steps, started as one captured list, and their part of `launch`.
   std::int64_t replays = 0;
   Seconds replay;
+  TimeHistogram plan_times, launch_times, replay_times;  // of the same steps, one by one
   // Of captures: the shapes, their time, and what the device's free memory says they took (its granularity is MiB).
   std::int64_t captures = 0;
   Seconds capture;
   Bytes capture_memory;
 };
 
-// What planning a step and what starting one cost between two looks, at least one step apart. Of captured steps, if
-// there were any: a prompt's first step, launched, costs as much as hundreds of them.
+// What planning a step and what starting one cost between two looks, at least one step apart: medians. Starting is that
+// of captured steps, if there were any: a prompt's first step, launched, costs as much as hundreds of them.
 Seconds plan_cost_per_step(const HostCost& before, const HostCost& after);
 Seconds launch_cost_per_step(const HostCost& before, const HostCost& after);
 

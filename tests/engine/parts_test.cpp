@@ -9,6 +9,7 @@
 #include "engine/step_inputs.h"
 #include "engine/step_plan.h"
 #include "engine/stop_filter.h"
+#include "engine/time_histogram.h"
 
 namespace rl::engine {
 namespace {
@@ -24,6 +25,22 @@ TEST(MemoryPlan, TotalLeavesOutPinnedMemoryAndTheTableShowsIt) {
   const std::string table = plan.table();
   EXPECT_NE(table.find("4.00 MiB"), std::string::npos) << table;
   EXPECT_NE(table.find("host copy"), std::string::npos) << table;
+}
+
+TEST(TimeHistogram, TellsTheMedianOfWhatWasAddedSince) {
+  TimeHistogram times;
+  for (int i = 0; i < 1000; ++i) times.add({1e-3});
+  const TimeHistogram before = times;
+  EXPECT_EQ(times.median_since(before).count, 0);
+  for (int i = 0; i < 51; ++i) times.add({3e-6 * (1 + i * 1e-4)});
+  for (int i = 0; i < 50; ++i) times.add({0.5});
+  EXPECT_NEAR(times.median_since(before).count, 3e-6, 0.03 * 3e-6);
+  times.add({0.5});
+  times.add({1e9});
+  EXPECT_NEAR(times.median_since(before).count, 0.25, 0.03);
+  EXPECT_NEAR(times.median_since({}).count, 1e-3, 3e-5);
+  times.add({0});
+  times.add({-1});
 }
 
 TEST(PlanCache, DropsThePlanUnusedForLongest) {
