@@ -409,6 +409,8 @@ Verb add_selftest(CLI::App& root, SelftestOptions& options) {
   add_device(app, options.device);
   auto* small = app->add_flag("--small", options.small, "the smallest cases alone, as for a run under a sanitizer");
   app->add_flag("--full", options.full, "large shapes of real models as well: many minutes")->excludes(small);
+  app->add_option("--only", options.only, "variants whose names begin so: linear, or attention/cuda.flash")
+      ->type_name("NAME");
   app->add_option("-o,--output", options.output, "write the result as JSON, free of personal data")->type_name("FILE");
   return {app, [&] { return cmd_selftest(options, stdout); }};
 }

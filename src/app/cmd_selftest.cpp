@@ -48,7 +48,13 @@ Result<int> cmd_selftest(const SelftestOptions& options, std::FILE* out) {
     std::fflush(out);
   };
   const unsigned tags = options.small ? ops::kSanitize : options.full ? ops::kQuick | ops::kLong : ops::kQuick;
-  RL_ASSIGN(const auto results, selftest::run(open.backend, tags, show));
+  RL_ASSIGN(const auto results, selftest::run(open.backend, tags, options.only, show));
+  if (results.empty())
+    return Error{.kind = ErrorKind::usage,
+                 .what = "no variant of this backend has such a name",
+                 .field = "--only",
+                 .expected = "an op, or the beginning of a variant's name: linear/cuda.skinny",
+                 .found = options.only};
   fmt::print(out, "{} combinations, {} wrong\n", checked, wrong);
   if (!options.output.empty()) {
     RL_TRY(write_file_atomic(options.output, json_of(open.backend, results)));

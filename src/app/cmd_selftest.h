@@ -13,6 +13,7 @@ struct SelftestOptions {
   DeviceOptions device;
   bool small = false;  // the cases that are small enough for a sanitizer
   bool full = false;   // large shapes of real models as well
+  std::string only;    // what the names of the variants begin with; empty: all
   std::string output;  // file of the result as JSON; empty: none
 };
 

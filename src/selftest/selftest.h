@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/catalog.h"
@@ -16,9 +17,10 @@ struct VariantResult {
   std::vector<std::string> failures;
 };
 
-// Cases with one of the tags (ops/case.h). The last variant of a CPU's list is the oracle itself and is left out.
-// Errors: the device's; what a check finds is in the results.
-Result<std::vector<VariantResult>> run(const ops::Backend& backend, unsigned tags,
+// Cases with one of the tags (ops/case.h), of the variants whose names begin so, or of all without a beginning. The
+// last variant of a CPU's list is the oracle itself and is left out. Errors: the device's; what a check finds is in the
+// results.
+Result<std::vector<VariantResult>> run(const ops::Backend& backend, unsigned tags, std::string_view beginning,
                                        const std::function<void(const VariantResult&)>& done);
 
 }  // namespace rl::selftest

@@ -57,6 +57,7 @@ TEST(Cli, WrongUseIsStatusFourWithAReasonOnStandardError) {
                                              {"run", "--baseline", ""},
                                              {"run", "--save-baseline", ""},
                                              {"quality", "--formats", "int8", "--prompts", "0"},
+                                             {"selftest", "--only", "nothing"},
                                              {"logits"}}) {
     const Finished finished = redline(arguments);
     EXPECT_EQ(finished.status, 4) << testing::PrintToString(arguments) << finished.err;
@@ -178,6 +179,14 @@ TEST(Cli, DoctorNamesPartsAndHowToGetThem) {
   for (const char* word : {"processor", "NVIDIA driver", "get it:", "synthetic"})
     EXPECT_THAT(doctor.out, HasSubstr(word));
   EXPECT_EQ(redline({"doctor", "--json"}).out.front(), '{');
+}
+
+TEST(Cli, SelftestChecksTheVariantsThatItIsAskedFor) {
+  const Finished selftest = redline({"selftest", "--small", "--only", "rms_norm"});
+  EXPECT_EQ(selftest.status, 0) << selftest.out << selftest.err;
+  EXPECT_THAT(selftest.out, HasSubstr("ok      rms_norm/"));
+  EXPECT_THAT(selftest.out, Not(HasSubstr("silu_mul/")));
+  EXPECT_THAT(selftest.out, HasSubstr(" 0 wrong"));
 }
 
 TEST(Cli, DoctorFitSaysHowManySequencesAMemoryHolds) {
