@@ -165,8 +165,25 @@ struct Binder::Step {
     for (const auto* const variant : candidates) workspace = std::max(workspace, variant->workspace(args));
     if (tuner == nullptr || workspace > memory.workspace_bytes)
       return add(site, *candidates.front(), args, workspace, false);
-    RL_ASSIGN(const auto* const variant, tuner->choose(candidates, alike(site, args), memory.workspace));
+    RL_ASSIGN(const auto* const variant, tuner->choose(candidates, alike(site, args), memory.workspace, before()));
     return add(site, *variant, args, workspace, candidates.size() > 1);
+  }
+
+  // The op that the plan ends in, if it can run before there is a step: it reads no indices, which have no values yet.
+  std::optional<VariantTuner::Before> before() const {
+    if (plan.ops.empty()) return {};
+    const BoundOp& last = plan.ops.back();
+    TensorRef input;
+    if (const auto* const silu = std::get_if<BoundVariant<ops::SiluMulArgs>>(&last.op)) {
+      input = silu->args.gate_up;
+    } else if (const auto* const norm = std::get_if<BoundVariant<ops::RmsNormArgs>>(&last.op)) {
+      if (!norm->args.rows) input = norm->args.x;
+    } else if (const auto* const fused = std::get_if<BoundVariant<ops::FusedLinearArgs>>(&last.op)) {
+      if (fused->args.silu_mul) input = fused->args.norm ? fused->args.norm->x : fused->args.product.x;
+    }
+    if (!input) return {};
+    return VariantTuner::Before{
+        .name = last.variant_name(), .launch = [last](Stream& stream) { return last.launch(stream); }, .input = input};
   }
 
   // The site's product with its own weights and those of other layers, until they are more than a cache holds.

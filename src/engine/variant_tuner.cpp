@@ -12,9 +12,8 @@ namespace {
 
 constexpr int kRounds = 5;              // of which the median counts
 constexpr std::size_t kLeastCalls = 4;  // in a round
-// A variant further down the list has to gain more than this: two rounds differ by about 2%, and what a product has
-// read before its predecessor ended does not show where it is its own predecessor (docs/performance.md).
-constexpr double kLeastGain = 0.05;
+// A variant further down the list has to gain more than this, which is about what two rounds differ by.
+constexpr double kLeastGain = 0.02;
 constexpr double kHopeless = 3;  // times the fastest first call: not timed further
 
 // Random numbers that an input is filled with, over and over.
@@ -44,13 +43,15 @@ std::vector<std::byte> pattern_of(DType type) {
 
 }  // namespace
 
-std::string shape_of(const ops::LinearArgs& args, const std::vector<const ops::Variant<ops::LinearArgs>*>& candidates) {
+std::string shape_of(const ops::LinearArgs& args, const std::vector<const ops::Variant<ops::LinearArgs>*>& candidates,
+                     const std::optional<VariantTuner::Before>& before) {
   std::string text =
       fmt::format("linear {} x {} x {}, {} x {} -> {}", args.x.shape[0], args.weight.rows, args.weight.cols,
                   name_of(args.x.dtype), name_of(args.weight.format), name_of(args.out.dtype));
   if (args.x.strides[0] != args.weight.cols) text += fmt::format(", rows {} apart", args.x.strides[0]);
   if (args.bias) text += ", bias";
   if (args.accumulate) text += ", adds";
+  if (before) text += ", after " + before->name;
   text += ", of";
   for (const auto* const variant : candidates) text += fmt::format(" {}", variant->name);
   return text;
@@ -58,13 +59,14 @@ std::string shape_of(const ops::LinearArgs& args, const std::vector<const ops::V
 
 Result<const ops::Variant<ops::LinearArgs>*> VariantTuner::choose(const Candidates& candidates,
                                                                   std::span<const ops::LinearArgs> calls,
-                                                                  void* workspace) {
+                                                                  void* workspace,
+                                                                  const std::optional<Before>& before) {
   RL_CHECK(!candidates.empty() && !calls.empty());
   if (candidates.size() == 1) return candidates.front();
-  const std::string shape = shape_of(calls.front(), candidates);
+  const std::string shape = shape_of(calls.front(), candidates, before);
   std::optional<ops::Choice> choice = choices_.find(shape);
   if (!choice) {
-    RL_ASSIGN(choice, measure(candidates, calls, workspace));
+    RL_ASSIGN(choice, measure(candidates, calls, workspace, before));
     choices_.insert(shape, *choice);
     std::string times;
     for (const auto& timed : choice->timed)
@@ -76,26 +78,28 @@ Result<const ops::Variant<ops::LinearArgs>*> VariantTuner::choose(const Candidat
   return candidates.front();  // a file that somebody wrote by hand
 }
 
+// Rows [n, cols], which may lie apart.
+Status VariantTuner::fill(const TensorRef& rows) {
+  const std::vector<std::byte> pattern = pattern_of(rows.dtype);
+  const std::int64_t bytes = rows.shape[0] * rows.strides[0] * size_of(rows.dtype);
+  for (std::int64_t at = 0; at < bytes; at += std::ssize(pattern))
+    RL_TRY(stream_.copy_to_device(static_cast<std::byte*>(rows.data) + at, pattern.data(),
+                                  {std::min(bytes - at, std::ssize(pattern))}));
+  return stream_.synchronize();
+}
+
 Status VariantTuner::fill_input(const ops::LinearArgs& args) {
-  const std::vector<std::byte> pattern = pattern_of(args.x.dtype);
-  const auto fill = [&](void* to, std::int64_t bytes, const std::vector<std::byte>& from) -> Status {
-    for (std::int64_t at = 0; at < bytes; at += std::ssize(from))
-      RL_TRY(stream_.copy_to_device(static_cast<std::byte*>(to) + at, from.data(),
-                                    {std::min(bytes - at, std::ssize(from))}));
-    return ok();
-  };
-  RL_TRY(fill(args.x.data, args.x.shape[0] * args.x.strides[0] * size_of(args.x.dtype), pattern));
-  if (args.x_scales) {
-    std::vector<std::byte> scales(static_cast<std::size_t>(kPatternBytes));
-    for (std::int64_t i = 0; i < kPatternBytes / 4; ++i) store_element(DType::f32, scales.data(), i, 0.01);
-    RL_TRY(fill(args.x_scales.data, args.x_scales.elements() * 4, scales));
-  }
+  RL_TRY(fill(args.x));
+  if (!args.x_scales) return ok();
+  const std::vector<float> scales(static_cast<std::size_t>(args.x_scales.elements()), 0.01f);
+  RL_TRY(stream_.copy_to_device(args.x_scales.data, scales.data(), {args.x_scales.elements() * 4}));
   return stream_.synchronize();
 }
 
 Result<ops::Choice> VariantTuner::measure(const Candidates& candidates, std::span<const ops::LinearArgs> calls,
-                                          void* workspace) {
+                                          void* workspace, const std::optional<Before>& before) {
   RL_TRY(fill_input(calls.front()));
+  if (before) RL_TRY(fill(before->input));
   RL_ASSIGN(const std::unique_ptr<Event> begin, device_.make_timed_event());
   RL_ASSIGN(const std::unique_ptr<Event> end, device_.make_timed_event());
   const auto timed = [&](const std::function<Status()>& work) -> Result<double> {
@@ -109,8 +113,8 @@ Result<ops::Choice> VariantTuner::measure(const Candidates& candidates, std::spa
   const std::size_t count = std::max(calls.size(), kLeastCalls);
 
   struct Run {
-    const ops::Variant<ops::LinearArgs>* variant = nullptr;
-    double first = 0;  // seconds of one call
+    const ops::Variant<ops::LinearArgs>* variant = nullptr;  // null: the op before alone
+    double first = 0;                                        // seconds of one call
     std::unique_ptr<CapturedStep> captured;
     std::vector<double> seconds;
   };
@@ -127,11 +131,15 @@ Result<ops::Choice> VariantTuner::measure(const Candidates& candidates, std::spa
 
   // As in a step: one call after the other without the host between them.
   const auto all = [&](const Run& run) -> Status {
-    for (std::size_t i = 0; i < count; ++i) RL_TRY(run.variant->launch(calls[i % calls.size()], workspace, stream_));
+    for (std::size_t i = 0; i < count; ++i) {
+      if (before) RL_TRY(before->launch(stream_));
+      if (run.variant != nullptr) RL_TRY(run.variant->launch(calls[i % calls.size()], workspace, stream_));
+    }
     return ok();
   };
+  if (before) runs.push_back({.variant = nullptr, .captured = {}, .seconds = {}});
   for (Run& run : runs) {
-    if (!device_.can_capture() || !run.variant->facts.graph_safe) continue;
+    if (!device_.can_capture() || (run.variant != nullptr && !run.variant->facts.graph_safe)) continue;
     RL_TRY(stream_.begin_capture());
     const Status recorded = all(run);
     auto captured = stream_.end_capture({});
@@ -145,9 +153,14 @@ Result<ops::Choice> VariantTuner::measure(const Candidates& candidates, std::spa
       if (round >= 0) run.seconds.push_back(seconds / static_cast<double>(count));
     }
 
+  double alone = 0;  // of the op before
+  if (before) {
+    alone = median(runs.back().seconds);
+    runs.pop_back();
+  }
   ops::Choice choice;
   for (const Run& run : runs)
-    choice.timed.push_back({.variant = run.variant->name, .seconds = {std::max(median(run.seconds), 1e-9)}});
+    choice.timed.push_back({.variant = run.variant->name, .seconds = {std::max(median(run.seconds) - alone, 1e-9)}});
   // The first of the list that none gains enough on; the others by their times.
   double least = choice.timed.front().seconds.count;
   for (const auto& t : choice.timed) least = std::min(least, t.seconds.count);

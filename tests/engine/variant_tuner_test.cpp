@@ -13,6 +13,7 @@ namespace {
 
 double now = 0;  // seconds, of the device
 int launches[5];
+bool shares_time = false;  // the first variant's with the op before it
 
 class FakeEvent final : public Event {
  public:
@@ -70,7 +71,8 @@ ops::Variant<LinearArgs> variant(const char* name) {
           },
           .workspace = [](const LinearArgs&) { return Bytes{}; },
           .launch = [](const LinearArgs&, void*, Stream&) -> Status {
-            now += kSeconds[kIndex];
+            now += kSeconds[kIndex] - (kIndex == 0 && shares_time ? 8e-6 : 0);
+            shares_time = false;
             ++launches[kIndex];
             return ok();
           }};
@@ -113,6 +115,28 @@ TEST_F(VariantTunerTest, TakesTheFirstThatNoOtherGainsEnoughOn) {
   EXPECT_EQ(kept->timed[1].variant, "linear/hardly_faster");
   EXPECT_NEAR(kept->timed[0].seconds.count, 5e-6, 1e-12);
   EXPECT_NEAR(kept->timed[2].seconds.count, 10e-6, 1e-12);
+}
+
+// After an op that shares its time with one of them, that one adds less to a step than it takes alone.
+TEST_F(VariantTunerTest, CountsWhatAProductAddsToTheOpBeforeIt) {
+  const std::vector<float> untouched(32, -1.0f);
+  std::vector<float> input = untouched;
+  const VariantTuner::Before before{.name = "silu_mul/some",
+                                    .launch = [](Stream&) -> Status {
+                                      now += 20e-6;
+                                      shares_time = true;
+                                      return ok();
+                                    },
+                                    .input = tensor(input.data(), {1, 32})};
+  ASSERT_VALUE(const auto* const after, tuner.choose(candidates, {&inputs.args, 1}, nullptr, before));
+  EXPECT_STREQ(after->name, "linear/first");
+  EXPECT_NE(input, untouched);
+  const auto kept = choices.find(shape_of(inputs.args, candidates, before));
+  ASSERT_TRUE(kept);
+  EXPECT_NEAR(kept->timed[0].seconds.count, 2e-6, 1e-12);
+  EXPECT_NEAR(kept->timed[1].seconds.count, 4.95e-6, 1e-12);
+  ASSERT_VALUE(const std::string alone, chosen());
+  EXPECT_EQ(alone, "linear/fast");
 }
 
 TEST_F(VariantTunerTest, MeasuresAShapeOnce) {
