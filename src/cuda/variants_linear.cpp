@@ -335,6 +335,55 @@ Status supports_cublaslt_fp8_sums(const LinearArgs& args, const Arch& arch) {
 Bytes widened_bytes(const LinearArgs& args) {
   return weight_only(args) ? Bytes{round_up(args.weight.rows * args.weight.cols * 2, kAlignment)} : Bytes{};
 }
+Status widen_weight(const LinearArgs& args, void* widened, Stream& stream) {
+  return check(widen({.codes = args.weight.data,
+                      .out = widened,
+                      .type = weight_type(args),
+                      .out_type = args.x.dtype,
+                      .n = args.weight.rows * args.weight.cols},
+                     handle_of(stream)),
+               "widen");
+}
+
+// The library's product of the widened codes, part by part as for sums of codes. Widening costs as much as reading the
+// weights five times, which many tokens make good.
+Gemm widened_sums_of(const LinearArgs& args, std::int64_t first, std::int64_t tokens, const void* widened, void* sums) {
+  Gemm gemm = gemm_of(args);
+  gemm.type = args.x.dtype;
+  gemm.x = static_cast<const std::byte*>(args.x.data) + first * gemm.x_stride * size_of(gemm.type);
+  gemm.w = widened;
+  gemm.tokens = tokens;
+  gemm.out = sums;
+  gemm.out_type = DType::f32;
+  gemm.accumulate = false;
+  return gemm;
+}
+Status supports_cublaslt_widened(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(supports_vectors(args));
+  RL_TRY(need(weight_only(args) && is_16_bit(args.x.dtype), "8-bit weights and 16-bit inputs"));
+  RL_TRY(need(args.weight.rows % 4 == 0, "rows are a multiple of 4"));
+  const std::int64_t part = sum_tokens(args), rest = args.x.shape[0] % part;
+  RL_TRY(can_multiply(widened_sums_of(args, 0, part, nullptr, nullptr)));
+  return rest == 0 ? ok() : can_multiply(widened_sums_of(args, 0, rest, nullptr, nullptr));
+}
+Bytes widened_workspace(const LinearArgs& args) { return kGemmWorkspace + sums_bytes(args) + widened_bytes(args); }
+Status launch_cublaslt_widened(const LinearArgs& args, void* workspace, Stream& stream) {
+  auto* const sums = static_cast<std::byte*>(workspace) + kGemmWorkspace.count;
+  std::byte* const widened = sums + sums_bytes(args).count;
+  RL_TRY(widen_weight(args, widened, stream));
+  const std::int64_t part = sum_tokens(args);
+  for (std::int64_t first = 0; first < args.x.shape[0]; first += part) {
+    const std::int64_t tokens = std::min(part, args.x.shape[0] - first);
+    RL_TRY(multiply(widened_sums_of(args, first, tokens, widened, sums), workspace, handle_of(stream)));
+    LinearParams these = plain_params(args);
+    these.out = static_cast<std::byte*>(these.out) + first * args.weight.rows * size_of(args.out.dtype);
+    these.tokens = static_cast<int>(tokens);
+    RL_TRY(check(finish_sums(these, sums, false, handle_of(stream)), "finish_sums"));
+  }
+  return ok();
+}
+
 Status supports_tiled(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
@@ -345,13 +394,7 @@ Bytes tiled_workspace(const LinearArgs& args) { return quantized_bytes(args) + w
 Status launch_tiled(const LinearArgs& args, void* workspace, Stream& stream) {
   RL_ASSIGN(LinearParams params, prepare(args, workspace, stream));
   if (weight_only(args)) {
-    RL_TRY(check(widen({.codes = args.weight.data,
-                        .out = workspace,
-                        .type = params.weight_type,
-                        .out_type = params.x_type,
-                        .n = args.weight.rows * args.weight.cols},
-                       handle_of(stream)),
-                 "widen"));
+    RL_TRY(widen_weight(args, workspace, stream));
     params.weight = workspace;
     params.weight_type = params.x_type;
     params.new_weight = true;
@@ -383,6 +426,7 @@ constexpr ops::Variant<LinearArgs> kVariants[] = {
     cublaslt_fp8<0>("linear/cuda.cublaslt_fp8"),
     {"linear/cuda.cublaslt_fp8_sums", kLibraryFp8, supports_cublaslt_fp8_sums, sums_workspace, launch_sums},
     {"linear/cuda.cublaslt_int8", kOwn, supports_cublaslt_int8, sums_workspace, launch_sums},
+    {"linear/cuda.cublaslt_widened", kLibrary, supports_cublaslt_widened, widened_workspace, launch_cublaslt_widened},
     {"linear/cuda.tiled", kOwn, supports_tiled, tiled_workspace, launch_tiled},
     cublaslt<1>("linear/cuda.cublaslt_second"),
     cublaslt<2>("linear/cuda.cublaslt_third"),

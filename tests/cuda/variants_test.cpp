@@ -59,6 +59,7 @@ TEST_P(CudaVariants, LinearCublasltOtherProposals) {
 }
 TEST_P(CudaVariants, LinearCublasltFp8Sums) { check_variants(catalog().linear, GetParam(), ".cublaslt_fp8_sums"); }
 TEST_P(CudaVariants, LinearCublasltInt8) { check_variants(catalog().linear, GetParam(), ".cublaslt_int8"); }
+TEST_P(CudaVariants, LinearCublasltWidened) { check_variants(catalog().linear, GetParam(), ".cublaslt_widened"); }
 TEST_P(CudaVariants, LinearTiled) { check_variants(catalog().linear, GetParam(), ".tiled"); }
 TEST_P(CudaVariants, LinearSimple) { check_variants(catalog().linear, GetParam(), ".simple"); }
 TEST_P(CudaVariants, AttentionDecode) { check_variants(catalog().attention, GetParam(), ".decode"); }
