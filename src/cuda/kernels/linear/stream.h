@@ -21,7 +21,7 @@ struct StreamConfig {
   constexpr int ring_bytes() const { return groups * 8 * stages * chunks * 1024; }
 };
 constexpr StreamConfig stream_config(int version, bool wide) {
-  if (version == 90 || version / 10 == 10) return wide ? StreamConfig{1, 4, 4, 4, 227} : StreamConfig{2, 2, 4, 2, 227};
+  if (version == 90 || version / 10 == 10) return wide ? StreamConfig{1, 4, 5, 5, 227} : StreamConfig{2, 2, 4, 2, 227};
   if (version == 80) return wide ? StreamConfig{1, 4, 3, 3, 163} : StreamConfig{1, 2, 6, 3, 163};
   return {1, 2, 3, 3, 99};
 }
