@@ -1,6 +1,8 @@
 // Every CUDA variant over the whole case table, in the card's own memory, through the check that every other variant
 // goes through.
 
+#include <thread>
+
 #include "card.h"
 #include "check/variant.h"
 #include "selftest/check_fused.h"
@@ -119,6 +121,31 @@ TEST(CudaLinear, AStreamHasTheBitsOfTheSkinnyProduct) {
       ++compared;
     }
   EXPECT_GT(compared, 50);
+}
+
+// Threads with a stream each, whose products need more and less shared memory of one kernel.
+TEST(CudaLinear, ThreadsStreamProductsOfDifferentWidths) {
+  RL_NEED_CARD();
+  ASSERT_VALUE(const Card card, open_card());
+  const auto stream = std::find_if(catalog().linear.begin(), catalog().linear.end(), [](const auto& variant) {
+    return variant.name == std::string_view("linear/cuda.stream");
+  });
+  const auto work = [&](std::int64_t cols, Status& result) {
+    result = [&]() -> Status {
+      RL_ASSIGN(const auto own, card.device->make_stream());
+      RL_ASSIGN(const auto inputs,
+                ops::make_inputs(ops::LinearCase{"", 0, 2, 32, cols}, ops::kLinearTypes[4], quant::Layout::row_major));
+      RL_ASSIGN(const ops::CaseMirror there, ops::CaseMirror::make(*card.device, *own, inputs.memory));
+      for (int i = 0; i < 2000; ++i) RL_TRY(stream->launch(there.there(inputs.args), nullptr, *own));
+      return own->synchronize();
+    }();
+  };
+  constexpr std::int64_t kCols[] = {64, 4096, 8192, 12288};
+  std::vector<Status> results(std::size(kCols), ok());
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < std::size(kCols); ++i) threads.emplace_back(work, kCols[i], std::ref(results[i]));
+  for (std::thread& thread : threads) thread.join();
+  for (const Status& result : results) EXPECT_OK(result);
 }
 
 // In a step of both kinds each sequence has the bits that a step of its kind alone gives it.

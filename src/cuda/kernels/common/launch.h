@@ -12,16 +12,12 @@
 
 namespace rl::cuda {
 
-// Errors: those of cudaLaunchKernelEx, and of the attribute that dynamic shared memory beyond 48 KiB needs.
+// Of a kernel that was allowed this much dynamic shared memory, where it is more than 48 KiB. The allowance is the
+// kernel's, whoever launches it: one whose need varies is allowed the most it can need, once. Errors: those of
+// cudaLaunchKernelEx.
 template <class... Formal, class... Actual>
-cudaError_t launch(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t smem_bytes, cudaStream_t stream,
-                   Actual&&... args) {
-  constexpr std::size_t kFree = 48 * 1024;
-  if (smem_bytes > kFree)
-    if (const cudaError_t code =
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem_bytes));
-        code != cudaSuccess)
-      return code;
+cudaError_t launch_allowed(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t smem_bytes,
+                           cudaStream_t stream, Actual&&... args) {
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
@@ -33,6 +29,19 @@ cudaError_t launch(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t
   config.attrs = &attribute;
   config.numAttrs = 1;
   return cudaLaunchKernelEx(&config, kernel, std::forward<Actual>(args)...);
+}
+
+// Of a kernel that always needs as much. Errors: also those of the attribute that more than 48 KiB need.
+template <class... Formal, class... Actual>
+cudaError_t launch(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t smem_bytes, cudaStream_t stream,
+                   Actual&&... args) {
+  constexpr std::size_t kFree = 48 * 1024;
+  if (smem_bytes > kFree)
+    if (const cudaError_t code =
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem_bytes));
+        code != cudaSuccess)
+      return code;
+  return launch_allowed(kernel, grid, block, smem_bytes, stream, std::forward<Actual>(args)...);
 }
 
 }  // namespace rl::cuda

@@ -412,11 +412,12 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(Stre
   }
 }
 
-// What a kernel was compiled for, and how many blocks of it a device has multiprocessors for. Asked once per device.
+// What a kernel was compiled for, and how many blocks of it a device has multiprocessors for. Asked once per device,
+// when the kernel is allowed the shared memory that its widest product needs.
 struct Facts {
   int version = 0, multiprocessors = 0;
 };
-template <auto kKernel>
+template <auto kKernel, bool kWide>
 cudaError_t facts_of(Facts& facts) {
   constexpr int kDevices = 64;
   static std::atomic<int> known[kDevices];
@@ -431,6 +432,11 @@ cudaError_t facts_of(Facts& facts) {
     if (const cudaError_t code = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
         code != cudaSuccess)
       return code;
+    const StreamConfig config = stream_config(attributes.ptxVersion, kWide);
+    const int most = config.smem_kib * 1024 - static_cast<int>(attributes.sharedSizeBytes);
+    if (const cudaError_t code = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+        code != cudaSuccess)
+      return code;
     packed = multiprocessors * kUnit + attributes.ptxVersion;
     if (device < kDevices) known[device].store(packed, std::memory_order_relaxed);
   }
@@ -441,13 +447,14 @@ cudaError_t facts_of(Facts& facts) {
 template <class T, Mode kMode>
 cudaError_t run(const StreamParams& p, cudaStream_t stream) {
   Facts facts;
-  if (const cudaError_t code = facts_of<stream_kernel<T, kMode>>(facts); code != cudaSuccess) return code;
+  if (const cudaError_t code = facts_of<stream_kernel<T, kMode>, Shape<kMode>::kWide>(facts); code != cudaSuccess)
+    return code;
   const StreamConfig config = stream_config(facts.version, Shape<kMode>::kWide);
   const int tiles = (p.product.rows + kRows - 1) / kRows;
   const int smem = config.ring_bytes() + p.product.tokens * stream_x_bytes(p.product.cols, kMode == Mode::int8);
   const dim3 grid(static_cast<unsigned>(std::min((tiles + config.groups - 1) / config.groups, facts.multiprocessors)));
-  return launch(stream_kernel<T, kMode>, grid, 32 * kWarps * config.groups, static_cast<std::size_t>(smem), stream, p,
-                tiles);
+  return launch_allowed(stream_kernel<T, kMode>, grid, 32 * kWarps * config.groups, static_cast<std::size_t>(smem),
+                        stream, p, tiles);
 }
 
 template <class T>
