@@ -62,7 +62,7 @@ const lab::Info& attention_info() {
                       .expected = {0, kInfinity}}},
       .expected_quick = {8},
       .expected_full = {470},
-      .expected_gpu = {68},
+      .expected_gpu = {76},
       .runs_model = false};
   return info;
 }

@@ -45,7 +45,7 @@ const lab::Info& batching_info() {
                       .expected = {3, 5}}},
       .expected_quick = {21},
       .expected_full = {450},
-      .expected_gpu = {55}};
+      .expected_gpu = {52}};
   return info;
 }
 

@@ -46,7 +46,7 @@ const lab::Info& combined_info() {
                       .expected = {3, 5}}},
       .expected_quick = {35},
       .expected_full = {310},
-      .expected_gpu = {90}};
+      .expected_gpu = {82}};
   return info;
 }
 

@@ -166,7 +166,7 @@ Result<Placement> place_on_card(const lab::Context& context, const std::string& 
   measure::Plan plan = context.plan();
   plan.warmup = 0;
   plan.warmup_time = {0};
-  plan.min_samples = 1;
+  plan.min_samples = plan.least_samples = 1;
   plan.max_samples = 20;
   plan.min_time = {0};
   plan.timeout = time;

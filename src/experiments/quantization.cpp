@@ -81,7 +81,7 @@ const lab::Info& quantization_info() {
                       .expected = {0.5, 0.75}}},
       .expected_quick = {46},
       .expected_full = {150},
-      .expected_gpu = {98},
+      .expected_gpu = {112},
       .speed_rows = false};
   return info;
 }

@@ -103,7 +103,7 @@ class StopRule {
     if (samples >= plan_.max_samples) return record::Stop::max_samples;
     // Of fewer than the least samples nothing could be said, which a little more time mends.
     const double timeouts = (timer_.now() - start_).count / (plan_.timeout.count * tasks_);
-    const bool enough = samples >= static_cast<int>(kLeastSamples);
+    const bool enough = samples >= plan_.least_samples;
     return timeouts >= (enough ? 1 : kOvertime) ? record::Stop::timeout : record::Stop::none;
   }
 

@@ -25,9 +25,10 @@ struct Plan {
   int min_samples = 10;
   int max_samples = 2000;
   Seconds min_time{0.1};  // of all samples together
-  Seconds timeout{5};     // after which sampling ends, converged or not: once kLeastSamples are there, or after 4 times
+  Seconds timeout{5};     // after which sampling ends, converged or not: once least_samples are there, or after 4 times
                           // as long
-  double target = 0.01;   // half width of the interval over the median
+  int least_samples = kLeastSamples;  // fewer where no interval is wanted
+  double target = 0.01;               // half width of the interval over the median
   std::uint64_t seed = 1;
   double smallest_effect = 0.02;  // of A/B verdicts
 };
