@@ -102,8 +102,8 @@ TEST_F(RunTest, VerifyAsksNoOtherProgramsRecordForItsOwnConclusions) {
   const std::string record = REDLINE_SOURCE_DIR "/docs/results/2026-11-29-h200/full";
   const Finished verified = redline({"verify", record});
   EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
-  EXPECT_THAT(verified.out, HasSubstr("533 metrics, 120 comparisons, 35 outcomes, 0 conclusions"));
-  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit 54968a350e"));
+  EXPECT_THAT(verified.out, HasSubstr("446 metrics, 101 comparisons, 35 outcomes, 0 conclusions"));
+  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit e0b7b59bc6"));
 }
 
 TEST_F(RunTest, VerifyComputesARunAgainAndFindsOneFlippedByte) {

@@ -160,7 +160,7 @@ TEST(Run, TheTimeoutWaitsForNothingWhereNoIntervalIsWanted) {
   Clock clock;
   int runs = 0;
   ASSERT_VALUE(const record::Metric metric,
-               run({.min_samples = 1, .timeout = Seconds{4}, .least_samples = 1}, scripted(clock, {3.0}, runs), clock));
+               run({.timeout = Seconds{4}, .least_samples = 1}, scripted(clock, {3.0}, runs), clock));
   EXPECT_EQ(metric.stop, Stop::timeout);
   EXPECT_EQ(metric.samples.size(), 2u);
 }
