@@ -9,9 +9,10 @@ namespace rl::cuda {
 
 constexpr int kStreamTokens = 8;
 
-// How a block works, by the architecture it was compiled for. Measured on an H200 (docs/performance.md): the more bytes
-// are under way the better for 16-bit weights; 8-bit ones need more warps for their arithmetic. Where GDDR feeds the
-// card a multiprocessor's share of its rate is a third of that, and shared memory less than half.
+// How a block works, by the architecture it was compiled for. 9.0, measured on an H200 (docs/performance.md): the more
+// bytes are under way the better for 16-bit weights; 8-bit ones need more warps for their arithmetic. Elsewhere what
+// every card has room for: code of 8.0 runs on 8.6, and PTX of 8.9 on what is newer than this program. A
+// multiprocessor's share of an A100's rate is half of an H200's, of a GDDR card's a third.
 struct StreamConfig {
   int groups;    // of 8 warps, each with a tile of its own
   int chunks;    // 64-byte pieces of each of 16 rows that a warp's stage has
@@ -21,8 +22,7 @@ struct StreamConfig {
   constexpr int ring_bytes() const { return groups * 8 * stages * chunks * 1024; }
 };
 constexpr StreamConfig stream_config(int version, bool wide) {
-  if (version == 90 || version / 10 == 10) return wide ? StreamConfig{1, 4, 5, 5, 227} : StreamConfig{2, 2, 4, 2, 227};
-  if (version == 80) return wide ? StreamConfig{1, 4, 3, 3, 163} : StreamConfig{1, 2, 6, 3, 163};
+  if (version == 90) return wide ? StreamConfig{1, 4, 5, 5, 227} : StreamConfig{2, 2, 4, 2, 227};
   return {1, 2, 3, 3, 99};
 }
 // Partial sums and scales, at most.
@@ -34,6 +34,8 @@ constexpr bool stream_fits(int version, int tokens, int cols, bool wide, bool in
   const StreamConfig c = stream_config(version, wide);
   return tokens * stream_x_bytes(cols, int8) + c.ring_bytes() + stream_static_bytes(c) <= c.smem_kib * 1024;
 }
+
+static_assert(stream_fits(120, 1, 14336, true, false), "Llama-3-8B's widest product, one token, in 99 KiB");
 
 // What x is and where it comes from.
 enum class StreamInput {
