@@ -242,9 +242,10 @@ struct Binder::Step {
     const std::string_view forced = binder.forced("fused_linear");
     const auto is_meant = [&](const auto& variant) { return forced.empty() || forced == variant.name; };
     const bool known = std::any_of(variants.begin(), variants.end(), is_meant) || forced.empty();
-    if (known && std::none_of(variants.begin(), variants.end(), [&](const auto& variant) {
+    // Legal by itself, but not together: where the product's result takes the place of the norm's input.
+    if (known && (!validate(args) || std::none_of(variants.begin(), variants.end(), [&](const auto& variant) {
           return is_meant(variant) && variant.supports(args, binder.arch_).has_value();
-        }))
+        })))
       return false;
     plan.ops.resize(plan.ops.size() - replaced);
     RL_TRY(emit(site, "fused_linear", variants, args));

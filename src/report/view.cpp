@@ -226,13 +226,19 @@ bool matches(const Row& row, const Chart& chart) {
   });
 }
 
+// What a reader sees of an axis value: "given" is the word that flags and records have for the run's own model.
+const std::string& shown(const std::string& value) {
+  static const std::string own = "the run's model";
+  return value == "given" ? own : value;
+}
+
 // The series' own value first, then each other axis that changes among the chart's rows.
 std::string series_name(const Row& row, const Chart& chart, const std::set<std::string>& others) {
   std::string name;
   if (const std::string* value = axis_value(row, chart.series))
-    name = as_number(*value) ? chart.series + " " + *value : *value;
+    name = as_number(*value) ? chart.series + " " + *value : shown(*value);
   for (const auto& [axis, value] : row.axes)
-    if (others.contains(axis)) name += (name.empty() ? "" : ", ") + axis + " " + value;
+    if (others.contains(axis)) name += (name.empty() ? "" : ", ") + axis + " " + shown(value);
   return name.empty() ? words(chart.y) : name;
 }
 
@@ -261,7 +267,7 @@ ChartData chart_data(const Experiment& experiment, const Chart& chart) {
 
   for (const Row* row : rows) {
     const Metric& metric = *metric_of(*row, chart.y);
-    Point point{.label = *axis_value(*row, chart.x),
+    Point point{.label = shown(*axis_value(*row, chart.x)),
                 .y = metric.value,
                 .ci95 = metric.ci95,
                 .sampling = sampling_text(metric),

@@ -103,6 +103,18 @@ TEST(ChartData, DrawsALineForEachCombinationOfOtherAxes) {
               ElementsAre("standard, causal no", "flash, causal no", "standard, causal yes", "flash, causal yes"));
 }
 
+TEST(ChartData, CallsTheRunsOwnModelSo) {
+  record::Experiment e;
+  for (const char* shape : {"given", "synthetic:llama-2-7b"})
+    for (const char* format : {"given", "fp8"})
+      e.rows.push_back({.axes = {{"shape", shape}, {"format", format}}, .metrics = {counted("time", "s", 1)}});
+  const ChartData data = chart_data(e, {.x = "format", .y = "time", .series = "shape"});
+  EXPECT_THAT(data.labels, ElementsAre("the run's model", "fp8"));
+  ASSERT_EQ(data.series.size(), 2U);
+  EXPECT_EQ(data.series[0].name, "the run's model");
+  EXPECT_EQ(data.series[1].name, "synthetic:llama-2-7b");
+}
+
 TEST(ChartData, CountsWhatItCannotDraw) {
   record::Experiment e;
   for (const auto& [seq, value] : {std::pair{"1", 0.0}, std::pair{"2", static_cast<double>(NAN)}, std::pair{"4", 3.0}})
