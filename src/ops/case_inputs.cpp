@@ -260,6 +260,14 @@ Status CaseMemory::check_guards() const {
   return ok();
 }
 
+void CaseMemory::renew_guards() {
+  for (const Guarded& guarded : guarded_) {
+    auto* const block = buffers_[guarded.buffer].as<unsigned char>();
+    std::memset(block, kGuard, kGuardBytes);
+    std::memset(block + kGuardBytes + guarded.bytes, kGuard, kGuardBytes);
+  }
+}
+
 Result<CaseInputs<EmbedArgs>> make_inputs(const EmbedCase& c, quant::Format format, quant::Layout layout) {
   CaseInputs<EmbedArgs> inputs;
   RL_ASSIGN(inputs.args.ids, inputs.memory.uniform_below(c.vocab, c.tokens));

@@ -62,6 +62,8 @@ class CaseMemory {
 
   // Errors: internal, which names the first output with a changed guard band and how far from it.
   Status check_guards() const;
+  // Guard bands as they were, for outputs that are written again.
+  void renew_guards();
 
  private:
   struct Guarded {

@@ -84,7 +84,7 @@ inline Report check_fused(const ops::Variant<ops::FusedLinearArgs>& variant, con
     for (const ops::FusedTypes& types : ops::kFusedTypes) {
       if ((c.tags & tags) == 0 || !takes(c, types)) continue;
       if (report.seen++ % target.parts != target.part) continue;
-      report.context = detail::trace(variant.name, c, detail::name_of(types));
+      report.context = variant.name + detail::trace(c, detail::name_of(types));
       if (const Status done = check(c, types); !done) report.expect(done);
     }
   return report;

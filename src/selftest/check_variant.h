@@ -4,12 +4,15 @@
 //   - each output element within its derived tolerance, and nothing written beside the outputs or where nothing belongs
 //   - deterministic variants: a second launch on equal inputs gives equal bits
 //   - batch-invariant variants: the first row alone gives the bits it had among the others
-// check_variant(variant, target, tags) runs all cases with one of the tags.
+// check_variants(variants, target, tags) runs all cases with one of the tags. Inputs and the oracle's values are made
+// once a case; what a launch writes is as it was before the next one.
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,9 +36,13 @@ struct Target {
   int part = 0, parts = 1;                               // every parts-th combination, from this one on
 };
 
+// The variants of an op that are checked together.
+template <class Args>
+using Variants = std::span<const ops::Variant<Args>* const>;
+
 // What a check found. A failure says case, types and what was wrong.
 struct Report {
-  int seen = 0;     // combinations of case and types
+  int seen = 0;     // combinations of case and types; counted in the first report
   int checked = 0;  // those of them that the variant supports
   std::vector<std::string> failures;
   std::string context;
@@ -229,40 +236,64 @@ inline void expect_values(Report& report, const ops::Facts&, const ops::RopeAppe
   }
 }
 
-// make: makes the inputs of one combination; ref: the oracle's results for them.
-template <class Args, class Make, class Ref>
-void check_one(Report& report, const ops::Variant<Args>& variant, const Target& target, const Make& make,
-               const Ref& ref) {
-  if (report.seen++ % target.parts != target.part) return;
-  auto made = make();
-  if (!made) return report.expect(made);
-  const Args& args = made->args;
-  if (const Status legal = ops::validate(args); !legal) return report.expect(legal);
-  if (!variant.supports(args, target.arch)) return;
-  ++report.checked;
-  const auto expected = ref(args);
-  if (const Status launched = launch(variant, args, made->memory, target); !launched) return report.expect(launched);
-  expect_values(report, variant.facts, args, expected);
-  report.expect(made->memory.check_guards());
-
-  if (variant.facts.deterministic) {
-    auto again = make();
-    if (!again) return report.expect(again);
-    report.expect(launch(variant, again->args, again->memory, target));
-    for (std::size_t i = 0; i < outputs(args).size(); ++i)
-      report.expect(same_bits(outputs(args)[i], outputs(again->args)[i], outputs(args)[i].shape[0]),
-                    "not deterministic");
+// What outputs hold, guard bands left out.
+template <class Args>
+std::vector<std::vector<std::byte>> contents(const Args& args) {
+  std::vector<std::vector<std::byte>> all;
+  for (const TensorRef& t : outputs(args)) {
+    const auto* const first = t.as<const std::byte>();
+    all.emplace_back(first, first + t.elements() * size_of(t.dtype));
   }
-  if (variant.facts.batch_invariant) {
-    auto alone = make();
-    if (!alone) return report.expect(alone);
-    const std::int64_t rows = cut(alone->args);
-    if (rows > 0 && variant.supports(alone->args, target.arch)) {
-      report.expect(ops::validate(alone->args));
-      report.expect(launch(variant, alone->args, alone->memory, target));
-      report.expect(same_bits(outputs(args)[0], outputs(alone->args)[0], rows),
-                    "depends on the other rows of the batch");
+  return all;
+}
+template <class Args>
+void put_back(const Args& args, const std::vector<std::vector<std::byte>>& all) {
+  for (std::size_t i = 0; i < all.size(); ++i) std::memcpy(outputs(args)[i].data, all[i].data(), all[i].size());
+}
+
+// context: of case and types; make: makes the inputs of one combination; ref: the oracle's results for them.
+template <class Args, class Make, class Ref>
+void check_case(std::vector<Report>& reports, Variants<Args> variants, const Target& target, const std::string& context,
+                const Make& make, const Ref& ref) {
+  for (std::size_t i = 0; i < variants.size(); ++i) reports[i].context = variants[i]->name + context;
+  if (variants.empty() || reports.front().seen++ % target.parts != target.part) return;
+  auto made = make();
+  if (!made) return reports.front().expect(made);
+  const Args& args = made->args;
+  if (const Status legal = ops::validate(args); !legal) return reports.front().expect(legal);
+  const auto unwritten = contents(args);
+  std::optional<std::invoke_result_t<Ref, const Args&>> expected;
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    const ops::Variant<Args>& variant = *variants[i];
+    Report& report = reports[i];
+    if (!variant.supports(args, target.arch)) continue;
+    ++report.checked;
+    if (!expected) expected = ref(args);
+    const Status launched = launch(variant, args, made->memory, target);
+    report.expect(launched);
+    if (launched) {
+      expect_values(report, variant.facts, args, *expected);
+      report.expect(made->memory.check_guards());
+      const auto found = contents(args);
+      if (variant.facts.deterministic) {
+        put_back(args, unwritten);
+        report.expect(launch(variant, args, made->memory, target));
+        report.expect(contents(args) == found, "not deterministic");
+      }
+      Args alone = args;
+      const std::int64_t rows = variant.facts.batch_invariant ? cut(alone) : 0;
+      if (rows > 0 && variant.supports(alone, target.arch)) {
+        put_back(args, unwritten);
+        report.expect(ops::validate(alone));
+        report.expect(launch(variant, alone, made->memory, target));
+        const TensorRef out = outputs(args)[0];
+        const std::int64_t bytes = rows * out.elements() / out.shape[0] * size_of(out.dtype);
+        report.expect(std::memcmp(out.data, found[0].data(), static_cast<std::size_t>(bytes)) == 0,
+                      "depends on the other rows of the batch");
+      }
     }
+    put_back(args, unwritten);
+    made->memory.renew_guards();
   }
 }
 
@@ -274,53 +305,53 @@ inline std::string name_of(const ops::CacheTypes& types) {
 }
 
 template <class Case>
-std::string trace(const char* variant, const Case& c, const std::string& types) {
-  return fmt::format("{}, case {}, {}", variant, c.name, types);
+std::string trace(const Case& c, const std::string& types) {
+  return fmt::format(", case {}, {}", c.name, types);
 }
 
 }  // namespace detail
 
-inline Report check_variant(const ops::Variant<ops::EmbedArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::EmbedArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::EmbedCase& c : ops::kEmbedCases)
     for (const quant::Format format :
          {quant::Format::f32, quant::Format::bf16, quant::Format::f16, quant::Format::int8})
       for (const quant::Layout layout : target.layouts) {
         if ((c.tags & tags) == 0) continue;
-        report.context = detail::trace(variant.name, c, fmt::format("{} {}", name_of(format), name_of(layout)));
-        detail::check_one(
-            report, variant, target, [&] { return ops::make_inputs(c, format, layout); },
+        const std::string context = detail::trace(c, fmt::format("{} {}", name_of(format), name_of(layout)));
+        detail::check_case(
+            reports, variants, target, context, [&] { return ops::make_inputs(c, format, layout); },
             [](const ops::EmbedArgs& args) { return cpu::ref::embed(args); });
       }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::LinearArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::LinearArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::LinearCase& c : ops::kLinearCases)
     for (const ops::LinearTypes& types : ops::kLinearTypes)
       for (const quant::Layout layout : target.layouts) {
         if ((c.tags & tags) == 0 || !takes(c, types)) continue;
-        report.context = detail::trace(variant.name, c,
-                                       fmt::format("{} x {} {} -> {}", name_of(types.x), name_of(types.format),
-                                                   name_of(layout), name_of(types.out)));
+        const std::string context =
+            detail::trace(c, fmt::format("{} x {} {} -> {}", name_of(types.x), name_of(types.format), name_of(layout),
+                                         name_of(types.out)));
         const ops::Subset subset{.rows = ops::choose_indices(c.tokens, c.check_tokens),
                                  .cols = ops::choose_indices(c.rows, c.check_rows)};
-        detail::check_one(
-            report, variant, target, [&] { return ops::make_inputs(c, types, layout); },
+        detail::check_case(
+            reports, variants, target, context, [&] { return ops::make_inputs(c, types, layout); },
             [&](const ops::LinearArgs& args) {
               return detail::PartOfLinear{subset, cpu::ref::linear(args, subset)};
             });
       }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::RmsNormArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::RmsNormArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   const auto check = [&](const ops::RmsNormCase& c, const auto& type, const std::string& types) {
-    report.context = detail::trace(variant.name, c, types);
-    detail::check_one(
-        report, variant, target, [&] { return ops::make_inputs(c, type); },
+    const std::string context = detail::trace(c, types);
+    detail::check_case(
+        reports, variants, target, context, [&] { return ops::make_inputs(c, type); },
         [](const ops::RmsNormArgs& args) { return cpu::ref::rms_norm(args); });
   };
   for (const ops::RmsNormCase& c : ops::kRmsNormCases) {
@@ -329,15 +360,15 @@ inline Report check_variant(const ops::Variant<ops::RmsNormArgs>& variant, const
     for (const ops::CodedType& type : ops::kCodedTypes)
       check(c, type, fmt::format("{} as codes for {}", name_of(type.rounded), name_of(type.format)));
   }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::SiluMulArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::SiluMulArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   const auto check = [&](const ops::SiluMulCase& c, const auto& type, const std::string& types) {
-    report.context = detail::trace(variant.name, c, types);
-    detail::check_one(
-        report, variant, target, [&] { return ops::make_inputs(c, type); },
+    const std::string context = detail::trace(c, types);
+    detail::check_case(
+        reports, variants, target, context, [&] { return ops::make_inputs(c, type); },
         [](const ops::SiluMulArgs& args) { return cpu::ref::silu_mul(args); });
   };
   for (const ops::SiluMulCase& c : ops::kSiluMulCases) {
@@ -346,72 +377,72 @@ inline Report check_variant(const ops::Variant<ops::SiluMulArgs>& variant, const
     for (const ops::CodedType& type : ops::kCodedTypes)
       check(c, type, fmt::format("{} as codes for {}", name_of(type.rounded), name_of(type.format)));
   }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::RopeAppendArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::RopeAppendArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::RopeAppendCase& c : ops::kRopeAppendCases)
     for (const ops::CacheTypes types : ops::kCacheTypes) {
       if ((c.tags & tags) == 0) continue;
-      report.context = detail::trace(variant.name, c, detail::name_of(types));
-      detail::check_one(
-          report, variant, target, [&] { return ops::make_inputs(c, types); },
+      const std::string context = detail::trace(c, detail::name_of(types));
+      detail::check_case(
+          reports, variants, target, context, [&] { return ops::make_inputs(c, types); },
           [](const ops::RopeAppendArgs& args) { return cpu::ref::rope_append(args); });
     }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::AttentionArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::AttentionArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::AttentionCase& c : ops::kAttentionCases)
     for (const ops::CacheTypes types : ops::kCacheTypes) {
       if ((c.tags & tags) == 0) continue;
-      report.context = detail::trace(variant.name, c, detail::name_of(types));
+      const std::string context = detail::trace(c, detail::name_of(types));
       const std::vector<std::int64_t> tokens = ops::choose_indices(c.seqs.queries(), c.check_tokens);
-      detail::check_one(
-          report, variant, target, [&] { return ops::make_inputs(c, types); },
+      detail::check_case(
+          reports, variants, target, context, [&] { return ops::make_inputs(c, types); },
           [&](const ops::AttentionArgs& args) {
             return detail::PartOfAttention{tokens, cpu::ref::attention(args, {.rows = tokens})};
           });
     }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::SampleArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::SampleArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::SampleCase& c : ops::kSampleCases) {
     if ((c.tags & tags) == 0) continue;
-    report.context = detail::trace(variant.name, c, "f32");
-    detail::check_one(
-        report, variant, target, [&] { return ops::make_inputs(c); },
+    const std::string context = detail::trace(c, "f32");
+    detail::check_case(
+        reports, variants, target, context, [&] { return ops::make_inputs(c); },
         [](const ops::SampleArgs& args) { return cpu::ref::sample(args); });
   }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::FeedArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::FeedArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::FeedCase& c : ops::kFeedCases) {
     if ((c.tags & tags) == 0) continue;
-    report.context = detail::trace(variant.name, c, "i32");
-    detail::check_one(
-        report, variant, target, [&] { return ops::make_inputs(c); },
+    const std::string context = detail::trace(c, "i32");
+    detail::check_case(
+        reports, variants, target, context, [&] { return ops::make_inputs(c); },
         [](const ops::FeedArgs& args) { return cpu::ref::feed(args); });
   }
-  return report;
+  return reports;
 }
 
-inline Report check_variant(const ops::Variant<ops::DeliverArgs>& variant, const Target& target, unsigned tags) {
-  Report report;
+inline std::vector<Report> check_variants(Variants<ops::DeliverArgs> variants, const Target& target, unsigned tags) {
+  std::vector<Report> reports(variants.size());
   for (const ops::DeliverCase& c : ops::kDeliverCases) {
     if ((c.tags & tags) == 0) continue;
-    report.context = detail::trace(variant.name, c, "i32");
-    detail::check_one(
-        report, variant, target, [&] { return ops::make_inputs(c); },
+    const std::string context = detail::trace(c, "i32");
+    detail::check_case(
+        reports, variants, target, context, [&] { return ops::make_inputs(c); },
         [](const ops::DeliverArgs& args) { return cpu::ref::deliver(args); });
   }
-  return report;
+  return reports;
 }
 
 }  // namespace rl::selftest

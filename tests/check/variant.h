@@ -22,12 +22,20 @@ class NullStream final : public Stream {
   static Error none() { return {.kind = ErrorKind::unsupported, .what = "not of this stream"}; }
 };
 
-// How many combinations the variant supports and so was checked on.
+// How many combinations the variants support and so were checked on, in all.
+template <class Args>
+int check_variants(const std::vector<const ops::Variant<Args>*>& variants, const selftest::Target& target,
+                   unsigned tags) {
+  int checked = 0;
+  for (const selftest::Report& report : selftest::check_variants(variants, target, tags)) {
+    for (const std::string& failure : report.failures) ADD_FAILURE() << failure;
+    checked += report.checked;
+  }
+  return checked;
+}
 template <class Args>
 int check_variant(const ops::Variant<Args>& variant, const selftest::Target& target, unsigned tags) {
-  const selftest::Report report = selftest::check_variant(variant, target, tags);
-  for (const std::string& failure : report.failures) ADD_FAILURE() << failure;
-  return report.checked;
+  return check_variants<Args>({&variant}, target, tags);
 }
 template <class Args>
 int check_variant(const ops::Variant<Args>& variant, const Arch& arch, Stream& stream, unsigned tags) {

@@ -26,17 +26,17 @@ template <class Args>
 void check_variants(std::span<const ops::Variant<Args>> variants, const Part& part, std::string_view name) {
   RL_NEED_CARD();
   ASSERT_VALUE(const Card card, open_card());
-  int checked = 0;
+  std::vector<const ops::Variant<Args>*> named;
   for (const ops::Variant<Args>& variant : variants)
-    if (std::string_view(variant.name).ends_with(name))
-      checked += check::check_variant(variant,
-                                      {.arch = card.device->info().arch,
-                                       .stream = *card.stream,
-                                       .device = card.device.get(),
-                                       .layouts = catalog().layouts,
-                                       .part = part.part,
-                                       .parts = part.parts},
-                                      part.tags);
+    if (std::string_view(variant.name).ends_with(name)) named.push_back(&variant);
+  const int checked = check::check_variants(named,
+                                            {.arch = card.device->info().arch,
+                                             .stream = *card.stream,
+                                             .device = card.device.get(),
+                                             .layouts = catalog().layouts,
+                                             .part = part.part,
+                                             .parts = part.parts},
+                                            part.tags);
   std::printf("%d combinations checked\n", checked);
   if (part.parts == 1) {
     EXPECT_GT(checked, 0);
