@@ -106,6 +106,7 @@ struct Engine::Impl {
   bool batch_invariant = true, emulated = false;
   bool capture = false;  // steps that come again
   HostCost cost;
+  Seconds taking;         // what was drawn, since a step was queued
   bool replayed = false;  // the last step was started as one captured list
 
   Impl(const model::ModelConfig& c, Setup s, Binder b)
@@ -282,9 +283,9 @@ Status Engine::Impl::queue_step(std::vector<TokenEvent>& events) {
   turn.queued = true;
   turn.rows = rows;
   ++cost.steps;
-  cost.plan += planned - begin;
   cost.launch += monotonic_now() - planned;
-  cost.plan_times.add(planned - begin);
+  cost.plan_times.add(planned - begin + taking);
+  taking = {};
   cost.launch_times.add(cost.launch - launch_before);
   if (replayed) {
     ++cost.replays;
@@ -304,7 +305,7 @@ Status Engine::Impl::finish_step(std::vector<TokenEvent>& events) {
   scheduler.complete({inputs.addresses().delivered[oldest], static_cast<std::size_t>(turn.rows)}, now, events);
   // Nobody waits for a step that has no sequence left; its turn is waited for before it comes again.
   scheduler.drop_dead();
-  cost.plan += monotonic_now() - now;
+  taking += monotonic_now() - now;
   return ok();
 }
 

@@ -69,12 +69,12 @@ struct EngineOptions {
 // What steps cost the host, since the engine was made.
 struct HostCost {
   std::int64_t steps = 0;
-  Seconds plan;    // choosing the sequences, and taking what was drawn
   Seconds launch;  // writing the inputs, starting the step, recording its event; not binding its plan, nor any waiting
   // Of those steps, started as one captured list, and their part of `launch`.
   std::int64_t replays = 0;
   Seconds replay;
-  TimeHistogram plan_times, launch_times, replay_times;  // of the same steps, one by one
+  TimeHistogram launch_times, replay_times;  // of the same steps, one by one
+  TimeHistogram plan_times;                  // choosing the sequences of a step, and taking what the one before it drew
   // Of captures: the shapes, their time, and what the device's free memory says they took (its granularity is MiB).
   std::int64_t captures = 0;
   Seconds capture;
