@@ -23,6 +23,11 @@ std::span<const ops::Variant<ops::DeliverArgs>> deliver_variants();
 RmsNormParams norm_params(const ops::RmsNormArgs& args);
 RopeAppendParams rope_params(const ops::RopeAppendArgs& args);
 
+template <class Args>
+Bytes no_workspace(const Args&) {
+  return {};
+}
+
 // Parts of supports(): success if `holds`, else the reason.
 inline Status need(bool holds, const char* why) {
   if (holds) return ok();

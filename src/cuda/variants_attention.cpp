@@ -85,7 +85,6 @@ Status launch_decode(const AttentionArgs& args, void* workspace, Stream& stream)
                "attention_decode");
 }
 
-Bytes no_workspace(const AttentionArgs&) { return {}; }
 Status supports_flash_kv8(const AttentionArgs& args, const Arch& arch) {
   RL_TRY(supports_pieces(args, arch));
   return need(is_fp8(args) && args.q.shape[2] % 16 == 0, "reads a cache in fp8, head_dim a multiple of 16");

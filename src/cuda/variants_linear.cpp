@@ -160,7 +160,6 @@ StreamParams stream_params(const LinearArgs& args) {
   params.product.x_type = input_type(args);
   return params;
 }
-Bytes no_workspace(const LinearArgs&) { return {}; }
 Status launch_stream(const LinearArgs& args, void*, Stream& stream) {
   return check(linear_stream(stream_params(args), handle_of(stream)), "linear_stream");
 }
@@ -199,7 +198,6 @@ Status supports_fused(const FusedLinearArgs& args, const Arch& arch) {
   }
   return ok();
 }
-Bytes no_fused_workspace(const FusedLinearArgs&) { return {}; }
 template <StreamOutput kOutput>
 Status launch_fused(const FusedLinearArgs& args, void*, Stream& stream) {
   StreamParams params = stream_params(args.product);
@@ -274,8 +272,8 @@ Status launch_cublaslt_fp8(const LinearArgs& args, void* workspace, Stream& stre
   return multiply(fp8_gemm_of(args, params), workspace, handle_of(stream), kProposal);
 }
 
-// Sums of 8-bit codes by the library, as many tokens at a time as stay in a cache of tens of MB; scales, bias and
-// rounding by our own kernel. Of int8 they are exact, whatever the batch.
+// Sums by the library, as many tokens at a time as stay in a cache of tens of MB; scales, bias and rounding by our own
+// kernel. Of int8 they are exact, whatever the batch.
 constexpr std::int64_t kSumsBytes = 32 << 20, kLeastSumTokens = 128;
 
 std::int64_t sum_tokens(const LinearArgs& args) {
@@ -283,9 +281,12 @@ std::int64_t sum_tokens(const LinearArgs& args) {
   return std::min(args.x.shape[0], std::max(fit, kLeastSumTokens));
 }
 Bytes sums_bytes(const LinearArgs& args) { return {round_up(sum_tokens(args) * args.weight.rows * 4, kAlignment)}; }
+// x and the weight of `params`, which are of one type.
 Gemm sums_of(const LinearArgs& args, const LinearParams& params, std::int64_t first, std::int64_t tokens, void* sums) {
   Gemm gemm = gemm_of(args);
-  gemm.x = static_cast<const std::byte*>(params.x) + first * params.x_stride;
+  gemm.type = params.weight_type;
+  gemm.x = static_cast<const std::byte*>(params.x) + first * params.x_stride * size_of(gemm.type);
+  gemm.w = params.weight;
   gemm.x_stride = params.x_stride;
   gemm.tokens = tokens;
   gemm.out = sums;
@@ -294,31 +295,38 @@ Gemm sums_of(const LinearArgs& args, const LinearParams& params, std::int64_t fi
   return gemm;
 }
 // The last part of the tokens can be a shape of its own.
+Status can_sum(const LinearArgs& args, const LinearParams& params) {
+  const std::int64_t part = sum_tokens(args), rest = args.x.shape[0] % part;
+  RL_TRY(can_multiply(sums_of(args, params, 0, part, nullptr)));
+  return rest == 0 ? ok() : can_multiply(sums_of(args, params, 0, rest, nullptr));
+}
+Status sum_and_finish(const LinearArgs& args, const LinearParams& params, void* sums, void* gemm_workspace,
+                      Stream& stream) {
+  const std::int64_t part = sum_tokens(args);
+  for (std::int64_t first = 0; first < args.x.shape[0]; first += part) {
+    const std::int64_t tokens = std::min(part, args.x.shape[0] - first);
+    RL_TRY(multiply(sums_of(args, params, first, tokens, sums), gemm_workspace, handle_of(stream)));
+    LinearParams these = params;
+    if (these.x_scale != nullptr) these.x_scale += first;
+    these.out = static_cast<std::byte*>(params.out) + first * args.weight.rows * size_of(args.out.dtype);
+    these.tokens = static_cast<int>(tokens);
+    RL_TRY(check(finish_sums(these, sums, params.weight_type == DType::i8, handle_of(stream)), "finish_sums"));
+  }
+  return ok();
+}
 Status supports_sums(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
   RL_TRY(need(args.weight.rows % 16 == 0, "rows are a multiple of 16"));
   LinearParams params = plain_params(args);
   if (quantizes(args)) params.x_stride = params.cols;
-  const std::int64_t part = sum_tokens(args), rest = args.x.shape[0] % part;
-  RL_TRY(can_multiply(sums_of(args, params, 0, part, nullptr)));
-  return rest == 0 ? ok() : can_multiply(sums_of(args, params, 0, rest, nullptr));
+  return can_sum(args, params);
 }
 Bytes sums_workspace(const LinearArgs& args) { return kGemmWorkspace + sums_bytes(args) + quantized_bytes(args); }
 Status launch_sums(const LinearArgs& args, void* workspace, Stream& stream) {
   auto* const sums = static_cast<std::byte*>(workspace) + kGemmWorkspace.count;
   RL_ASSIGN(const LinearParams params, prepare(args, sums + sums_bytes(args).count, stream));
-  const std::int64_t part = sum_tokens(args);
-  for (std::int64_t first = 0; first < args.x.shape[0]; first += part) {
-    const std::int64_t tokens = std::min(part, args.x.shape[0] - first);
-    RL_TRY(multiply(sums_of(args, params, first, tokens, sums), workspace, handle_of(stream)));
-    LinearParams these = params;
-    these.x_scale += first;
-    these.out = static_cast<std::byte*>(params.out) + first * args.weight.rows * size_of(args.out.dtype);
-    these.tokens = static_cast<int>(tokens);
-    RL_TRY(check(finish_sums(these, sums, params.weight_type == DType::i8, handle_of(stream)), "finish_sums"));
-  }
-  return ok();
+  return sum_and_finish(args, params, sums, workspace, stream);
 }
 Status supports_cublaslt_int8(const LinearArgs& args, const Arch& arch) {
   RL_TRY(need(args.weight.format == quant::Format::int8, "int8 weights and inputs"));
@@ -335,9 +343,16 @@ Status supports_cublaslt_fp8_sums(const LinearArgs& args, const Arch& arch) {
 Bytes widened_bytes(const LinearArgs& args) {
   return weight_only(args) ? Bytes{round_up(args.weight.rows * args.weight.cols * 2, kAlignment)} : Bytes{};
 }
-Status widen_weight(const LinearArgs& args, void* widened, Stream& stream) {
+// The product with its weight there, of the type of x.
+LinearParams widened(LinearParams params, const void* weight) {
+  params.weight = weight;
+  params.weight_type = params.x_type;
+  params.new_weight = true;
+  return params;
+}
+Status widen_weight(const LinearArgs& args, void* to, Stream& stream) {
   return check(widen({.codes = args.weight.data,
-                      .out = widened,
+                      .out = to,
                       .type = weight_type(args),
                       .out_type = args.x.dtype,
                       .n = args.weight.rows * args.weight.cols},
@@ -345,43 +360,21 @@ Status widen_weight(const LinearArgs& args, void* widened, Stream& stream) {
                "widen");
 }
 
-// The library's product of the widened codes, part by part as for sums of codes. Widening costs as much as reading the
-// weights five times, which many tokens make good.
-Gemm widened_sums_of(const LinearArgs& args, std::int64_t first, std::int64_t tokens, const void* widened, void* sums) {
-  Gemm gemm = gemm_of(args);
-  gemm.type = args.x.dtype;
-  gemm.x = static_cast<const std::byte*>(args.x.data) + first * gemm.x_stride * size_of(gemm.type);
-  gemm.w = widened;
-  gemm.tokens = tokens;
-  gemm.out = sums;
-  gemm.out_type = DType::f32;
-  gemm.accumulate = false;
-  return gemm;
-}
+// The library's product of the widened codes. Widening costs as much as reading the weights five times, which many
+// tokens make good.
 Status supports_cublaslt_widened(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(supports_vectors(args));
   RL_TRY(need(weight_only(args) && is_16_bit(args.x.dtype), "8-bit weights and 16-bit inputs"));
   RL_TRY(need(args.weight.rows % 4 == 0, "rows are a multiple of 4"));
-  const std::int64_t part = sum_tokens(args), rest = args.x.shape[0] % part;
-  RL_TRY(can_multiply(widened_sums_of(args, 0, part, nullptr, nullptr)));
-  return rest == 0 ? ok() : can_multiply(widened_sums_of(args, 0, rest, nullptr, nullptr));
+  return can_sum(args, widened(plain_params(args), nullptr));
 }
 Bytes widened_workspace(const LinearArgs& args) { return kGemmWorkspace + sums_bytes(args) + widened_bytes(args); }
 Status launch_cublaslt_widened(const LinearArgs& args, void* workspace, Stream& stream) {
   auto* const sums = static_cast<std::byte*>(workspace) + kGemmWorkspace.count;
-  std::byte* const widened = sums + sums_bytes(args).count;
-  RL_TRY(widen_weight(args, widened, stream));
-  const std::int64_t part = sum_tokens(args);
-  for (std::int64_t first = 0; first < args.x.shape[0]; first += part) {
-    const std::int64_t tokens = std::min(part, args.x.shape[0] - first);
-    RL_TRY(multiply(widened_sums_of(args, first, tokens, widened, sums), workspace, handle_of(stream)));
-    LinearParams these = plain_params(args);
-    these.out = static_cast<std::byte*>(these.out) + first * args.weight.rows * size_of(args.out.dtype);
-    these.tokens = static_cast<int>(tokens);
-    RL_TRY(check(finish_sums(these, sums, false, handle_of(stream)), "finish_sums"));
-  }
-  return ok();
+  std::byte* const weight = sums + sums_bytes(args).count;
+  RL_TRY(widen_weight(args, weight, stream));
+  return sum_and_finish(args, widened(plain_params(args), weight), sums, workspace, stream);
 }
 
 Status supports_tiled(const LinearArgs& args, const Arch& arch) {
@@ -395,9 +388,7 @@ Status launch_tiled(const LinearArgs& args, void* workspace, Stream& stream) {
   RL_ASSIGN(LinearParams params, prepare(args, workspace, stream));
   if (weight_only(args)) {
     RL_TRY(widen_weight(args, workspace, stream));
-    params.weight = workspace;
-    params.weight_type = params.x_type;
-    params.new_weight = true;
+    params = widened(params, workspace);
   }
   if (params.x_type == DType::f8_e4m3) return check(linear_tiled_fp8(params, handle_of(stream)), "linear_tiled_fp8");
   return check(linear_tiled(params, handle_of(stream)), "linear_tiled");
@@ -439,7 +430,7 @@ constexpr ops::Variant<LinearArgs> kVariants[] = {
 
 template <bool kNorm, StreamOutput kOutput>
 constexpr ops::Variant<FusedLinearArgs> fused(const char* name) {
-  return {name, kOwn, supports_fused<kNorm, kOutput>, no_fused_workspace, launch_fused<kOutput>};
+  return {name, kOwn, supports_fused<kNorm, kOutput>, no_workspace, launch_fused<kOutput>};
 }
 constexpr ops::Variant<FusedLinearArgs> kFused[] = {
     fused<true, StreamOutput::rope>("fused_linear/cuda.norm_stream_rope"),

@@ -17,10 +17,6 @@ template <class Args>
 Status supports_all(const Args&, const Arch& arch) {
   return need_cuda(arch);
 }
-template <class Args>
-Bytes no_workspace(const Args&) {
-  return {};
-}
 
 Status supports_embed(const ops::EmbedArgs& args, const Arch& arch) {
   RL_TRY(need_cuda(arch));

@@ -21,10 +21,6 @@ Status supports_deliver(const ops::DeliverArgs& args, const Arch& arch) {
   RL_TRY(need_cuda(arch));
   return need(args.drawn.shape[0] <= INT32_MAX, "counts rows in 32 bits");
 }
-template <class Args>
-Bytes no_workspace(const Args&) {
-  return {};
-}
 
 Status launch_feed(const ops::FeedArgs& args, void*, Stream& stream) {
   return check(feed_words({.host = {args.host[0].as<const std::int32_t>(), args.host[1].as<const std::int32_t>()},

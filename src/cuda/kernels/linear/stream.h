@@ -7,19 +7,19 @@
 
 namespace rl::cuda {
 
-constexpr int kStreamTokens = 8;
+constexpr int kStreamTokens = 8, kStreamWarps = 8;  // kStreamWarps: of a tile of 16 rows
 
 // How a block works, by the architecture it was compiled for. 9.0, measured on an H200 (docs/performance.md): the more
 // bytes are under way the better for 16-bit weights; 8-bit ones need more warps for their arithmetic. Elsewhere what
 // every card has room for: code of 8.0 runs on 8.6, and PTX of 8.9 on what is newer than this program. A
 // multiprocessor's share of an A100's rate is half of an H200's, of a GDDR card's a third.
 struct StreamConfig {
-  int groups;    // of 8 warps, each with a tile of its own
+  int groups;    // of kStreamWarps, each with a tile of its own
   int chunks;    // 64-byte pieces of each of 16 rows that a warp's stage has
   int stages;    // of a warp
   int early;     // of them asked for before the wait for the predecessor
   int smem_kib;  // that a block may have: CUDA programming guide, technical specifications
-  constexpr int ring_bytes() const { return groups * 8 * stages * chunks * 1024; }
+  constexpr int ring_bytes() const { return groups * kStreamWarps * stages * chunks * 1024; }
 };
 constexpr StreamConfig stream_config(int version, bool wide) {
   if (version == 90) return wide ? StreamConfig{1, 4, 5, 5, 227} : StreamConfig{2, 2, 4, 2, 227};

@@ -26,7 +26,7 @@ namespace rl::cuda {
 namespace {
 
 static_assert(kStreamNormCols == kNormHeldCols);
-constexpr int kWarps = 8, kRows = 16;  // of a tile
+constexpr int kWarps = kStreamWarps, kRows = 16;  // of a tile
 
 template <Mode kMode>
 struct Config {
