@@ -20,7 +20,6 @@ constexpr std::int64_t kPrompt = 512;                                 // the pla
 constexpr int kReplays = 100;                                         // of it
 constexpr std::int64_t kShortest = 33, kLongest = 512, kPrompts = 8;  // of prompts of varying length, a sample
 constexpr const char *kDecode = "decode", *kPrefill = "prefill", *kLengths = "lengths";
-constexpr const char* kGiven = "given";
 
 const lab::Info& graphs_info() {
   static const lab::Info info{
@@ -33,8 +32,8 @@ const lab::Info& graphs_info() {
       .axes = {{"load", "what is timed", {kDecode, kPrefill, kLengths}, {kDecode, kPrefill, kLengths}},
                {"shape",
                 "the model of the run, or one of drawn weights",
-                {kGiven, "synthetic:qwen3-0.6b"},
-                {kGiven, "synthetic:qwen3-0.6b", "synthetic:llama-3.2-1b", "synthetic:llama-3-8b"},
+                {record::kOwnModel, "synthetic:qwen3-0.6b"},
+                {record::kOwnModel, "synthetic:qwen3-0.6b", "synthetic:llama-3.2-1b", "synthetic:llama-3-8b"},
                 {},
                 true},
                {"batch", "sequences decoded together", {"1", "8"}, {"1", "4", "8", "16", "64"}}},
@@ -114,8 +113,9 @@ class GraphsExperiment final : public lab::Experiment {
   bool wanted(const lab::Point& point, const lab::Context& context) const override {
     const std::int64_t batch = point.number("batch");
     if (point.text("load") != kDecode)
-      return batch == 1 && (point.text("shape") == kGiven || (context.full() && point.text("load") == kPrefill));
-    return !context.full() || point.text("shape") == kGiven || batch == 1 || batch == 8 || batch == 64;
+      return batch == 1 &&
+             (point.text("shape") == record::kOwnModel || (context.full() && point.text("load") == kPrefill));
+    return !context.full() || point.text("shape") == record::kOwnModel || batch == 1 || batch == 8 || batch == 64;
   }
 
   Status begin(lab::Context& context, record::Experiment&) override {
@@ -135,7 +135,7 @@ class GraphsExperiment final : public lab::Experiment {
                    .found = std::to_string(batch)};
     RL_ASSIGN(const model::ModelSource* source, source_of(context, point.text("shape")));
     // The same model under two names is measured once.
-    if (point.text("shape") != kGiven && source->name == context.model.name) return ok();
+    if (point.text("shape") != record::kOwnModel && source->name == context.model.name) return ok();
     if (loaded_ != source->name) engines_.clear();
     memory_->reset_peak();
     const std::span<const Way> ways = load == kLengths ? std::span<const Way>(kVaryingShapes) : kFixedShapes;
@@ -223,7 +223,7 @@ class GraphsExperiment final : public lab::Experiment {
   }
 
   Result<const model::ModelSource*> source_of(lab::Context& context, const std::string& name) {
-    if (name == kGiven) return &context.model;
+    if (name == record::kOwnModel) return &context.model;
     if (!drawn_ || drawn_->name != name) {
       RL_ASSIGN(drawn_, model::find_model(name));
     }

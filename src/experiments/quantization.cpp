@@ -34,9 +34,9 @@ const lab::Info& quantization_info() {
       .expected = "FP8 1.5-2x, INT8 2-3x",
       .axes = {{"shape",
                 "the model of the run, or a published shape with drawn weights",
-                {kGiven},
-                {kGiven},
-                {kGiven, kPlanShape, kLargeShape},
+                {record::kOwnModel},
+                {record::kOwnModel},
+                {record::kOwnModel, kPlanShape, kLargeShape},
                 true},
                {"format", "of weights and, without -wo, of activations", formats, formats}},
       .hypotheses = {{.id = "quantization.fp8_speed",
@@ -105,7 +105,7 @@ class QuantizationExperiment final : public lab::Experiment {
   // Of the published shapes the plan's three formats; of the run's own, if it is one of them, only once.
   bool wanted(const lab::Point& point, const lab::Context& context) const override {
     const std::string &shape = point.text("shape"), &format = point.text("format");
-    if (shape == kGiven) return true;
+    if (shape == record::kOwnModel) return true;
     return shape != context.model.name && (format == kGpuBaseline || format == "fp8" || format == "int8");
   }
 
@@ -129,7 +129,7 @@ class QuantizationExperiment final : public lab::Experiment {
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     const std::string &shape = point.text("shape"), &format = point.text("format");
     RL_ASSIGN(const model::ModelSource* source, source_of(context, shape));
-    if (shape == kGiven && judged_ != nullptr && judged_ != source) {
+    if (shape == record::kOwnModel && judged_ != nullptr && judged_ != source) {
       CountingResource memory(context.memory);
       RL_ASSIGN(const auto engine, make_engine(context, *judged_, format, memory));
       record::Row row = row_of(context, judged_->name, format, *engine, memory);
@@ -167,7 +167,7 @@ class QuantizationExperiment final : public lab::Experiment {
 
  private:
   Result<const model::ModelSource*> source_of(lab::Context& context, const std::string& shape) {
-    if (shape == kGiven) return &context.model;
+    if (shape == record::kOwnModel) return &context.model;
     if (!drawn_ || drawn_->name != shape) {
       RL_ASSIGN(drawn_, model::find_model(shape));
     }

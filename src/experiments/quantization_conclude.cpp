@@ -62,7 +62,7 @@ class Formats {
 
   // The format at the shape that is judged: the plan's own, else the run's model, else whatever there is.
   const Measured* find(std::string_view format, const std::function<bool(const Measured&)>& has) const {
-    for (const char* shape : {kPlanShape, kGiven, ""})
+    for (const char* shape : {kPlanShape, record::kOwnModel, ""})
       for (const Measured& measured : measured_)
         if (measured.format == format && (*shape == '\0' || measured.shape == shape) && has(measured)) return &measured;
     return nullptr;
@@ -153,7 +153,8 @@ class Formats {
       }
     if (parts.empty()) return "";
     return fmt::format(" Against 16 bits a 512-token prefill and decode are{}: {}.",
-                       shape->shape == kGiven ? "" : fmt::format(" at {}", shape->shape), fmt::join(parts, ", "));
+                       shape->shape == record::kOwnModel ? "" : fmt::format(" at {}", shape->shape),
+                       fmt::join(parts, ", "));
   }
 
   // What the smallest format costs in time, where it is slower than 16 bits, and which one within the limits does not.

@@ -308,7 +308,6 @@ Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const 
   CaseInputs<FusedLinearArgs> inputs;
   LinearArgs& product = inputs.args.product;
   std::int64_t rows = c.rows;
-  DType out = c.after == After::nothing ? DType::f32 : types.activation;
   if (c.after == After::silu_mul) {
     RL_ASSIGN(auto gated, make_inputs(SiluMulCase{"", 0, tokens, c.rows}, types.activation));
     inputs.memory = std::move(gated.memory);
@@ -316,8 +315,7 @@ Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const 
     product.out = gated.args.gate_up;
     rows = 2 * c.rows;
   } else if (c.after == After::rope_append) {
-    constexpr SeqShape kSeqs[] = {{1, 1}, {1, 70}, {1, 64}, {1, 5}};
-    SeqList seqs{kSeqs[0], kSeqs[1], kSeqs[2], kSeqs[3]};
+    SeqList seqs{{1, 1}, {1, 70}, {1, 64}, {1, 5}};
     seqs.count = tokens;
     RL_ASSIGN(auto turned, make_inputs(RopeAppendCase{"", 0, c.heads, c.kv_heads, c.head_dim, seqs},
                                        {types.activation, types.cache}));
@@ -328,7 +326,8 @@ Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const 
   }
   CaseMemory& memory = inputs.memory;
   if (c.after == After::nothing) {
-    RL_ASSIGN(product.out, c.accumulate ? memory.in_place(out, {tokens, rows}) : memory.output(out, {tokens, rows}));
+    RL_ASSIGN(product.out,
+              c.accumulate ? memory.in_place(DType::f32, {tokens, rows}) : memory.output(DType::f32, {tokens, rows}));
   }
   if (c.norm) {
     RmsNormArgs& norm = inputs.args.norm.emplace();

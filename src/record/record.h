@@ -92,6 +92,9 @@ struct Hypothesis {
 };
 
 // How the report draws rows: one line per value of `series`, y over x.
+// What flags and axes call the run's own model, where an experiment takes others beside it.
+inline constexpr const char* kOwnModel = "given";
+
 struct Chart {
   std::string title;
   std::string x;                                           // an axis with numbers

@@ -226,10 +226,10 @@ bool matches(const Row& row, const Chart& chart) {
   });
 }
 
-// What a reader sees of an axis value: "given" is the word that flags and records have for the run's own model.
+// What a reader sees of an axis value.
 const std::string& shown(const std::string& value) {
   static const std::string own = "the run's model";
-  return value == "given" ? own : value;
+  return value == record::kOwnModel ? own : value;
 }
 
 // The series' own value first, then each other axis that changes among the chart's rows.
