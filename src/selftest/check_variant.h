@@ -83,11 +83,6 @@ Status launch(const ops::Variant<Args>& variant, const Args& args, const ops::Ca
   return scratch_memory.check_guards();
 }
 
-inline bool same_bits(const TensorRef& a, const TensorRef& b, std::int64_t rows) {
-  const std::int64_t row = a.elements() / a.shape[0] * size_of(a.dtype);
-  return std::memcmp(a.data, b.data, static_cast<std::size_t>(rows * row)) == 0;
-}
-
 // The tensors an op writes.
 template <class Args>
 std::vector<TensorRef> outputs(const Args& args) {

@@ -22,15 +22,18 @@ class NullStream final : public Stream {
   static Error none() { return {.kind = ErrorKind::unsupported, .what = "not of this stream"}; }
 };
 
+// A report's failures as those of the test, and how many combinations it checked.
+inline int told(const selftest::Report& report) {
+  for (const std::string& failure : report.failures) ADD_FAILURE() << failure;
+  return report.checked;
+}
+
 // How many combinations the variants support and so were checked on, in all.
 template <class Args>
 int check_variants(const std::vector<const ops::Variant<Args>*>& variants, const selftest::Target& target,
                    unsigned tags) {
   int checked = 0;
-  for (const selftest::Report& report : selftest::check_variants(variants, target, tags)) {
-    for (const std::string& failure : report.failures) ADD_FAILURE() << failure;
-    checked += report.checked;
-  }
+  for (const selftest::Report& report : selftest::check_variants(variants, target, tags)) checked += told(report);
   return checked;
 }
 template <class Args>

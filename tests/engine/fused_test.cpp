@@ -5,19 +5,12 @@
 
 #include "cpu/fast/cpu_device.h"
 #include "engine/fixture.h"
+#include "selftest/check_fused.h"
 
 namespace rl::engine {
 namespace {
 
 constexpr std::int64_t kMostTokens = 2;
-
-template <class Args>
-Status run_first(std::span<const ops::Variant<Args>> variants, const Args& args, Stream& stream) {
-  RL_ASSIGN(const auto* const variant, ops::choose(variants, args, cpu::detect_arch()));
-  RL_ASSIGN(const Buffer workspace, Buffer::make(host_memory(), variant->workspace(args) + Bytes{64}));
-  RL_TRY(variant->launch(args, workspace.data(), stream));
-  return stream.synchronize();
-}
 
 template <bool kNorm, bool kAfter>
 Status supports(const ops::FusedLinearArgs& args, const Arch&) {
@@ -29,12 +22,7 @@ Status supports(const ops::FusedLinearArgs& args, const Arch&) {
 Bytes workspace(const ops::FusedLinearArgs&) { return {}; }
 Status launch(const ops::FusedLinearArgs& args, void*, Stream& stream) {
   RL_TRY(validate(args));
-  const ops::Catalog& all = cpu::catalog();
-  if (args.norm) RL_TRY(run_first(all.rms_norm, *args.norm, stream));
-  RL_TRY(run_first(all.linear, args.product, stream));
-  if (args.silu_mul) RL_TRY(run_first(all.silu_mul, *args.silu_mul, stream));
-  if (args.rope_append) RL_TRY(run_first(all.rope_append, *args.rope_append, stream));
-  return ok();
+  return selftest::detail::launch_parts(cpu::catalog(), args, {.arch = cpu::detect_arch(), .stream = stream});
 }
 constexpr ops::Facts kFacts{.deterministic = true, .batch_invariant = true};
 constexpr ops::Variant<ops::FusedLinearArgs> kFused[] = {
