@@ -73,6 +73,8 @@ Status supports_one_query(const AttentionArgs& args, const Arch& arch) {
   const std::int64_t kv_heads = args.kv.k.shape[1];
   RL_TRY(need(args.index.kv_len.shape[0] * kv_heads <= CudaStream::kSemaphores,
               "takes up to 262,144 kv heads of sequences"));
+  RL_TRY(need(args.index.kv_len.shape[0] * kv_heads * (args.max_kv / kDecodeStep + 1) <= INT32_MAX,
+              "counts steps over all keys in 32 bits"));
   return need(args.q.shape[1] / kv_heads <= 16, "takes up to 16 heads to a kv head");
 }
 Status supports_decode(const AttentionArgs& args, const Arch& arch) {

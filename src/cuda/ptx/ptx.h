@@ -135,6 +135,15 @@ __device__ inline uint4 load_streaming(const void* global) {
   return v;
 }
 
+// 9.7.13.5 atom with release and acquire at the scope of the device: what this thread's block wrote before its last
+// barrier is visible to who adds later, and what those wrote who added before to this thread's block after its next
+// one. Gives the value before.
+__device__ inline std::uint32_t add_in_turn(std::uint32_t* global, std::uint32_t n) {
+  std::uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(before) : "l"(global), "r"(n) : "memory");
+  return before;
+}
+
 // 9.7.3.21 ex2.approx.ftz: 2^x to within 2^-22.5 of itself; subnormal results are zero.
 __device__ inline float exp2_approx(float x) {
   float y;

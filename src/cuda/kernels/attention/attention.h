@@ -29,8 +29,9 @@ cudaError_t attention_flash(const AttentionParams& params, cudaStream_t stream);
 cudaError_t attention_flash_kv8(const AttentionParams& params, cudaStream_t stream);
 
 // The sequences with one query; the query heads of a kv head are the rows of one mma: heads / kv_heads up to 16. Types
-// and sizes as attention_flash, and e4m3 caches with head_dim a multiple of 16 up to 128. semaphores: [seqs, kv_heads],
-// zeros before and after.
+// and sizes as attention_flash, and e4m3 caches with head_dim a multiple of 16 up to 128; steps of kDecodeStep keys or
+// more, of all sequences and kv heads together, fewer than 2^31. semaphores: [seqs, kv_heads], zeros before and after.
+constexpr int kDecodeStep = 32;
 std::int64_t attention_decode_workspace(const AttentionParams& params);  // bytes
 cudaError_t attention_decode(const AttentionParams& params, void* workspace, std::uint32_t* semaphores,
                              cudaStream_t stream);

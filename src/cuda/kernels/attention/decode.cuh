@@ -19,6 +19,13 @@ __device__ inline int piece_at(int row, int piece) {
     return chunk_at<kRowBytes>(row, piece);
 }
 
+// How far the piece that a lane loads lies from its piece of a tile's first kRows rows, in the next kRows * `pass`:
+// piece_at(row + kRows * pass, piece) is kRowBytes * kRows * pass + (piece_at(row, piece) ^ moved).
+template <int kRowBytes, int kRows>
+__device__ constexpr int piece_moved(int pass) {
+  return (kRowBytes == 64 ? kRows * pass / 2 % 4 : kRows * pass % 8) * 16;
+}
+
 template <bool kCodes, int kHeadDim>
 struct DecodeConfig {
   static constexpr int kWarps = kHeadDim <= 128 ? 4 : 2;
@@ -33,7 +40,8 @@ struct DecodeConfig {
   static constexpr int kWarpBytes = kSlotBytes * kStages;
   static constexpr int kSmemBytes = kWarps * kWarpBytes;
   static constexpr int kStep = kWarps * kTokens;  // keys that the warps take at once
-  static_assert(kSmemBytes <= 98 * 1024);         // and 1 KB of figures
+  static_assert(kStep >= kDecodeStep);
+  static_assert(kSmemBytes <= 98 * 1024);  // and 1 KB of figures
   static_assert(kSlotBytes >= kDecodeRows * kHeadDim * 4, "partial results take the place of a tile");
 };
 
@@ -73,63 +81,84 @@ struct CodeScales<__half> {
   __device__ static std::uint32_t query(std::uint32_t pair) { return pair; }
 };
 
-// A stretch of the list of chunks, one after the other, and in it one step.
+// A stretch of the list of all chunks, one after the other, and in it one step.
 template <bool kCodes, int kHeadDim>
 struct Walk {
   using C = DecodeConfig<kCodes, kHeadDim>;
   int seq, kv_head, chunk;
-  int first_q, kv_len, first, chunk_tokens;  // of the sequence; first: the first key seen
-  int begin, end;                            // keys of the chunk that are seen
-  int base, step, steps;                     // its steps begin at base, kStep keys each
-  std::int64_t at, stop;                     // steps of the list before this chunk, and where the stretch ends
-  int page;                                  // of this warp's tile
+  int first_q, kv_len, first, chunk_shift;  // of the sequence; first: the first key seen; log2 of a chunk's keys
+  int begin, end;                           // keys of the chunk that are seen
+  int base, step, steps;                    // its steps begin at base, kStep keys each
+  int at, stop;                             // steps of the list before this chunk, and where the stretch ends
+  int page;                                 // of this warp's tile
 
-  // Steps that a sequence takes for each kv head.
-  __device__ static int steps_of(const AttentionParams& p, int s) {
+  // What a sequence takes for each kv head.
+  struct Amount {
+    int steps, chunks;
+  };
+  __device__ static Amount amount_of(const AttentionParams& p, int s) {
     const Sequence seq = sequence_of(p, s);
-    if (seq.queries != 1) return 0;
-    const int from = first_key(p, seq.kv_len - 1) / C::kStep * C::kStep;
-    return (seq.kv_len - from + C::kStep - 1) / C::kStep;
+    if (seq.queries != 1) return {};
+    const int first = first_key(p, seq.kv_len - 1), shift = chunk_shift_of(seq.kv_len);
+    return {(seq.kv_len + C::kStep - 1) / C::kStep - first / C::kStep,
+            ((seq.kv_len - 1) >> shift) + 1 - (first >> shift)};
   }
+  __device__ static int chunk_shift_of(int kv_len) { return log2_of(chunks_of<kCodes>(kv_len).tokens); }
 
-  // The stretch of block `part` of `parts`. False: there is none.
+  // The stretch of block `part` of `parts`: a chunk where there are no more chunks than parts, else an equal number of
+  // steps. False: there is none.
   __device__ bool begin_at(const AttentionParams& p, int part, int parts) {
     const int lane = threadIdx.x % 32;
-    std::int64_t total = 0;
-    for (int s = lane; s < p.seqs; s += 32) total += steps_of(p, s);
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
-    total *= p.kv_heads;
-    const std::int64_t from = total * part / parts;
-    stop = total * (part + 1) / parts;
+    const bool alone = p.seqs == 1;  // nothing to add up or to find
+    Amount own = {}, total = {};
+    if (alone) {
+      total = own = amount_of(p, 0);
+    } else {
+      for (int s = lane; s < p.seqs; s += 32) {
+        const Amount amount = amount_of(p, s);
+        total.steps += amount.steps, total.chunks += amount.chunks;
+      }
+      total = {__reduce_add_sync(0xffffffffu, total.steps), __reduce_add_sync(0xffffffffu, total.chunks)};
+    }
+    const bool by_chunk = total.chunks * p.kv_heads <= parts;
+    const int units = (by_chunk ? total.chunks : total.steps) * p.kv_heads, share = units / parts, rest = units % parts;
+    const int from = part * share + min(part, rest);
+    stop = from + share + (part < rest ? 1 : 0);
     if (from >= stop) return false;
-    std::int64_t before = 0;
-    int own = 0;
-    for (int s = 0;; s += 32) {  // ends: from < total
-      const std::int64_t mine = s + lane < p.seqs ? static_cast<std::int64_t>(steps_of(p, s + lane)) * p.kv_heads : 0;
-      std::int64_t upto = mine;
+    seq = 0;
+    int before = 0, each = by_chunk ? own.chunks : own.steps;  // units of the sequences before; of a head of this one
+    for (int s = 0; !alone; s += 32) {                         // ends: from < units
+      const Amount amount = s + lane < p.seqs ? amount_of(p, s + lane) : Amount{};
+      const int mine = by_chunk ? amount.chunks : amount.steps;
+      int upto = mine * p.kv_heads;
 #pragma unroll
       for (int offset = 1; offset < 32; offset *= 2) {
-        const std::int64_t other = __shfl_up_sync(0xffffffffu, upto, offset);
+        const int other = __shfl_up_sync(0xffffffffu, upto, offset);
         if (lane >= offset) upto += other;
       }
       const unsigned found = __ballot_sync(0xffffffffu, before + upto > from);
       if (found != 0) {
         const int which = __ffs(static_cast<int>(found)) - 1;
-        before += __shfl_sync(0xffffffffu, upto - mine, which);
-        own = static_cast<int>(__shfl_sync(0xffffffffu, mine, which) / p.kv_heads);
+        each = __shfl_sync(0xffffffffu, mine, which);
+        before += __shfl_sync(0xffffffffu, upto, which) - each * p.kv_heads;
         seq = s + which;
         break;
       }
       before += __shfl_sync(0xffffffffu, upto, 31);
     }
-    kv_head = static_cast<int>((from - before) / own);
-    const int inside = static_cast<int>((from - before) % own);
+    kv_head = (from - before) / each;
+    const int inside = from - before - kv_head * each;
     enter_sequence(p);
-    chunk = (first / C::kStep * C::kStep + inside * C::kStep) / chunk_tokens;
+    if (by_chunk) {
+      chunk = (first >> chunk_shift) + inside;
+      enter_chunk();
+      at = 0, stop = steps;
+      return true;
+    }
+    const int first_step = first / C::kStep;
+    chunk = (first_step + inside) * C::kStep >> chunk_shift;
     enter_chunk();
-    const int ahead = (base - first / C::kStep * C::kStep) / C::kStep;  // steps of the head before this chunk
-    at = from - inside + ahead;
+    at = from - inside + base / C::kStep - first_step;
     return at >= from || next(p);  // a chunk that begins before the stretch is its predecessor's
   }
   __device__ void enter_sequence(const AttentionParams& p) {
@@ -137,11 +166,11 @@ struct Walk {
     first_q = s.first_q;
     kv_len = s.kv_len;
     first = first_key(p, kv_len - 1);
-    chunk_tokens = chunks_of<kCodes>(kv_len).tokens;
+    chunk_shift = chunk_shift_of(kv_len);
   }
   __device__ void enter_chunk() {
-    begin = max(chunk * chunk_tokens, first);
-    end = min((chunk + 1) * chunk_tokens, kv_len);
+    begin = max(chunk << chunk_shift, first);
+    end = min((chunk + 1) << chunk_shift, kv_len);
     base = begin / C::kStep * C::kStep;
     steps = (end - base + C::kStep - 1) / C::kStep;
     step = 0;
@@ -150,14 +179,14 @@ struct Walk {
   __device__ bool next(const AttentionParams& p) {
     at += steps;
     if (at >= stop) return false;
-    if (++chunk * chunk_tokens >= kv_len) {
+    if (++chunk << chunk_shift >= kv_len) {
       if (++kv_head == p.kv_heads) {
         kv_head = 0;
         do ++seq;
-        while (steps_of(p, seq) == 0);
+        while (amount_of(p, seq).steps == 0);
         enter_sequence(p);
       }
-      chunk = first / chunk_tokens;
+      chunk = first >> chunk_shift;
     }
     enter_chunk();
     return true;

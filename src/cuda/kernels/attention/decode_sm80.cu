@@ -3,9 +3,10 @@
 //
 // The query heads that share a kv head are rows of one mma (GQA packing): keys and values are read once for all of
 // them. A (sequence, kv head) is cut into chunks of keys whose size depends on that sequence's length alone, so its
-// bits do not depend on its neighbours or on the card. The chunks of all sequences are one list; each block has an
-// equal stretch of it and never stops reading: its warps each stream tiles of kTokens keys through a ring in shared
-// memory with cp.async, kStages deep, across the borders of chunks. At a chunk's end the warps' results are merged, in
+// bits do not depend on its neighbours or on the card. The chunks of all sequences are one list; each block has one of
+// them or, where there are more chunks than blocks, an equal stretch of the list, and never stops reading: its warps
+// each stream tiles of kTokens keys through a ring in shared memory with cp.async, kStages deep, across the borders of
+// chunks. At a chunk's end the warps' results are merged, in
 // the place of the tile just used, and written as a partial result. Whichever block completes the last chunk of a
 // (sequence, kv head), counted by a semaphore, adds the partial results up, in the order of the chunks.
 //
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(DecodeConfig<kCodes, kHeadDim>::kThreads, kHea
   // What a step's inputs say is older than any kernel of the step.
   Walk<kCodes, kHeadDim> now;
   if (!now.begin_at(p, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x))) {
-    ptx::wait_for_predecessors();  // or a grid without work would end before its predecessors
+    if (blockIdx.x == 0) ptx::wait_for_predecessors();  // or a grid without work would end before its predecessors
     return;
   }
   Walk<kCodes, kHeadDim> ahead = now;  // what is to be loaded next
@@ -91,26 +92,36 @@ __global__ void __launch_bounds__(DecodeConfig<kCodes, kHeadDim>::kThreads, kHea
   ahead.look_up(p, page_shift, warp);
 
   unsigned char* const ring = smem + warp * C::kWarpBytes;
-  const bool within_page = p.page_tokens >= C::kTokens;
+  constexpr int kLaneRows = 32 / C::kPieces;  // of a tile, that the lanes of a warp load at once
+  const int lane_row = lane / C::kPieces, lane_piece = lane % C::kPieces;
+  const int lane_at = piece_at<C::kRowBytes>(lane_row, lane_piece);
+  const bool has_piece = lane_piece * C::kPerPiece < p.head_dim;
   const auto load_next = [&](int slot) {
     const int kv = ahead.tile(warp);
     unsigned char* const to = ring + slot * C::kSlotBytes;
-    const std::int64_t tile = (((static_cast<std::int64_t>(ahead.page) * p.kv_heads + ahead.kv_head) << page_shift) +
-                               (kv & (p.page_tokens - 1))) *
-                              p.head_dim;
-#pragma unroll(kHeadDim <= 128 ? 16 : 1)
-    for (int j = 0; j < C::kTokens * C::kPieces / 32; ++j) {
-      const int at = j * 32 + lane, row = at / C::kPieces, piece = at % C::kPieces;
-      const bool valid = kv + row < ahead.end && piece * C::kPerPiece < p.head_dim;
-      std::int64_t from = 0;
-      if (valid)
-        from = (within_page
-                    ? tile + row * p.head_dim
-                    : row_of(p, p.page_table + ahead.seq * p.page_table_stride, page_shift, ahead.kv_head, kv + row)) +
-               piece * C::kPerPiece;
-      unsigned char* const k_to = to + piece_at<C::kRowBytes>(row, piece);
-      ptx::cp_async_16(k_to, static_cast<const Element*>(p.k_pages) + from, valid);
-      ptx::cp_async_16(k_to + C::kTileBytes, static_cast<const Element*>(p.v_pages) + from, valid);
+    const int rows = has_piece ? ahead.end - kv : 0;
+    const auto* const k_pages = static_cast<const Element*>(p.k_pages) + lane_piece * C::kPerPiece;
+    const auto* const v_pages = static_cast<const Element*>(p.v_pages) + lane_piece * C::kPerPiece;
+    const auto load = [&](int pass, std::int64_t from) {
+      unsigned char* const k_to =
+          to + C::kRowBytes * kLaneRows * pass + (lane_at ^ piece_moved<C::kRowBytes, kLaneRows>(pass));
+      const bool valid = lane_row + kLaneRows * pass < rows;
+      ptx::cp_async_16(k_to, k_pages + from, valid);
+      ptx::cp_async_16(k_to + C::kTileBytes, v_pages + from, valid);
+    };
+    if (p.page_tokens >= C::kTokens) {
+      const std::int64_t tile = (((static_cast<std::int64_t>(ahead.page) * p.kv_heads + ahead.kv_head) << page_shift) +
+                                 (kv & (p.page_tokens - 1)) + lane_row) *
+                                p.head_dim;
+#pragma unroll
+      for (int pass = 0; pass < C::kTokens / kLaneRows; ++pass) load(pass, tile + pass * kLaneRows * p.head_dim);
+    } else {
+      const std::int32_t* const pages = p.page_table + ahead.seq * p.page_table_stride;
+#pragma unroll 1
+      for (int pass = 0; pass < C::kTokens / kLaneRows; ++pass) {
+        const int token = lane_row + kLaneRows * pass;
+        load(pass, token < rows ? row_of(p, pages, page_shift, ahead.kv_head, kv + token) : 0);
+      }
     }
     if (++ahead.step == ahead.steps) more = ahead.next(p);
     if (more) ahead.look_up(p, page_shift, warp);
@@ -122,6 +133,7 @@ __global__ void __launch_bounds__(DecodeConfig<kCodes, kHeadDim>::kThreads, kHea
     ptx::cp_async_commit();
   }
   ptx::wait_for_predecessors();
+#pragma unroll 1
   for (; loaded < C::kStages - 1; ++loaded) {
     if (more) load_next(loaded);
     ptx::cp_async_commit();
@@ -306,24 +318,20 @@ __global__ void __launch_bounds__(DecodeConfig<kCodes, kHeadDim>::kThreads, kHea
 
     ++finished;
     const int seq = now.seq, kv_head = now.kv_head, first_q = now.first_q;
-    const int first_chunk = now.first / now.chunk_tokens;
-    const int end_chunk = (now.kv_len + now.chunk_tokens - 1) / now.chunk_tokens;
+    const int first_chunk = now.first >> now.chunk_shift;
+    const int end_chunk = ((now.kv_len - 1) >> now.chunk_shift) + 1, chunks = end_chunk - first_chunk;
     const bool goes_on = now.next(p);
     if (goes_on && now.seq == seq && now.kv_head == kv_head) {
       __syncthreads();  // merged, before the tiles' place is loaded into again
       continue;
     }
-    __threadfence();
     __syncthreads();
-    const int chunks = end_chunk - first_chunk;
     if (finished < chunks) {
-      if (threadIdx.x == 0) {
-        std::uint32_t* const semaphore = semaphores + static_cast<std::int64_t>(seq) * p.kv_heads + kv_head;
-        is_last = atomicAdd(semaphore, static_cast<std::uint32_t>(finished)) + finished == chunks;
-        if (is_last) *semaphore = 0;  // as the next launch wants it
-        __threadfence();
-      }
+      std::uint32_t* const semaphore = semaphores + static_cast<std::int64_t>(seq) * p.kv_heads + kv_head;
+      if (threadIdx.x == 0)
+        is_last = ptx::add_in_turn(semaphore, static_cast<std::uint32_t>(finished)) + finished == chunks;
       __syncthreads();
+      if (is_last && threadIdx.x == 0) *semaphore = 0;  // as the next launch wants it
     }
     if (finished == chunks || is_last)
       combine<T, C::kWarps>(p, partials, seq, first_q, kv_head, first_chunk, end_chunk);
