@@ -165,4 +165,21 @@ __device__ inline void let_successors_begin() {
 #endif
 }
 
+// 9.7.13.15 mbarrier: in shared memory, of one phase here.
+__device__ inline void mbarrier_init(std::uint64_t* barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(smem_address(barrier)), "r"(arrivals) : "memory");
+}
+__device__ inline void mbarrier_arrive(std::uint64_t* barrier) {
+  asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state, [%0];}" ::"r"(smem_address(barrier)) : "memory");
+}
+// Whether all have arrived; does not wait.
+__device__ inline bool mbarrier_is_complete(std::uint64_t* barrier) {
+  std::uint32_t complete;
+  asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], 0; selp.u32 %0, 1, 0, p;}"
+               : "=r"(complete)
+               : "r"(smem_address(barrier))
+               : "memory");
+  return complete != 0;
+}
+
 }  // namespace rl::cuda::ptx

@@ -10,20 +10,23 @@ namespace rl::cuda {
 constexpr int kStreamTokens = 8, kStreamWarps = 8;  // kStreamWarps: of a tile of 16 rows
 
 // How a block works, by the architecture it was compiled for. 9.0, measured on an H200 (docs/performance.md): the more
-// bytes are under way the better for 16-bit weights; 8-bit ones need more warps for their arithmetic. Elsewhere what
-// every card has room for: code of 8.0 runs on 8.6, and PTX of 8.9 on what is newer than this program. A
-// multiprocessor's share of an A100's rate is half of an H200's, of a GDDR card's a third.
+// bytes the ring holds the better for 16-bit weights, but before x is there few under way; 8-bit ones need more warps
+// for their arithmetic. Elsewhere what every card has room for: code of 8.0 runs on 8.6, and PTX of 8.9 on what is
+// newer than this program. A multiprocessor's share of an A100's rate is half of an H200's, of a GDDR card's a third.
 struct StreamConfig {
-  int groups;    // of kStreamWarps, each with a tile of its own
-  int chunks;    // 64-byte pieces of each of 16 rows that a warp's stage has
-  int stages;    // of a warp
-  int early;     // of them asked for before the wait for the predecessor
+  int groups;  // of kStreamWarps, each with a tile of its own
+  int chunks;  // 64-byte pieces of each of 16 rows that a warp's stage has
+  int stages;  // of a warp
+  int early;   // of them asked for before the wait for the predecessor
+  // Warps beside those that multiply: they wait for the predecessor and prepare x. Meanwhile `early` stages are under
+  // way and the others follow as they arrive. 0: those that multiply do it.
+  int helpers;
   int smem_kib;  // that a block may have: CUDA programming guide, technical specifications
   constexpr int ring_bytes() const { return groups * kStreamWarps * stages * chunks * 1024; }
 };
 constexpr StreamConfig stream_config(int version, bool wide) {
-  if (version == 90) return wide ? StreamConfig{1, 4, 5, 5, 227} : StreamConfig{2, 2, 4, 2, 227};
-  return {1, 2, 3, 3, 99};
+  if (version == 90) return wide ? StreamConfig{1, 4, 5, 2, 8, 227} : StreamConfig{2, 2, 4, 2, 0, 227};
+  return {1, 2, 3, 3, 0, 99};
 }
 // Partial sums and scales, at most.
 constexpr int stream_static_bytes(const StreamConfig& c) { return c.groups * 9 * 1024 + 1024; }

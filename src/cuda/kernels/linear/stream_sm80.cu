@@ -7,6 +7,8 @@
 //   - a block takes tile after tile of 16 rows; the next one's weights are on their way while this one's sums are added
 //   - the ring is filled before the wait for the predecessor, since weights depend on nobody: memory works through the
 //     tail of the kernel before this one
+//   - with helpers the ring is filled at the rate at which memory answers: what is asked for beyond that would stand in
+//     line before what the predecessor and the helpers read
 //   - x is put into shared memory once, as operands of the mma: normalised, quantised or just copied
 //   - a tile's rows may be two times 8, whose results meet in one warp: gate and up, or the pairs of a rotary embedding
 // Bytes: rows * cols * size(weight), once. By Little's law 4.8 TB/s at 0.9 us need 33 KiB under way in each of 132
@@ -36,7 +38,8 @@ struct Config {
 #else
   static constexpr StreamConfig k = stream_config(0, S::kWide);
 #endif
-  static constexpr int kGroups = k.groups, kThreads = 32 * kWarps * kGroups;
+  static constexpr int kGroups = k.groups, kThreads = 32 * kWarps * kGroups;  // those that multiply
+  static constexpr int kHelpers = 32 * k.helpers;                             // threads
   static constexpr int kChunks = k.chunks, kStages = k.stages, kEarlyStages = k.early;
   static constexpr int kStageBytes = 1024 * kChunks;  // of a warp
   static constexpr int kStageCols = kChunks * S::kChunk, kStagesOfUnit = S::kUnroll / kChunks;
@@ -109,6 +112,15 @@ struct Ahead {
   }
 };
 
+// The threads that prepare x: the helpers or, without them, those that multiply.
+template <Mode kMode>
+struct Preparing {
+  static constexpr int kFirst = Config<kMode>::kHelpers > 0 ? Config<kMode>::kThreads : 0;
+  static constexpr int kThreads = kFirst > 0 ? Config<kMode>::kHelpers : Config<kMode>::kThreads;
+  __device__ static int thread() { return static_cast<int>(threadIdx.x) - kFirst; }
+  __device__ static void barrier() { ptx::barrier<3>(kThreads); }
+};
+
 // Four codes as x's operands in shared memory.
 template <Mode kMode>
 __device__ inline void store_operands(unsigned char* row, int col, std::uint32_t codes) {
@@ -126,17 +138,18 @@ __device__ inline void store_operands(unsigned char* row, int col, std::uint32_t
 // x as it is. Several pieces of 16 bytes at once, so that their latencies are one.
 template <Mode kMode, class Fill>
 __device__ inline void copy_input(const LinearParams& p, unsigned char* xs, int x_bytes, float* x_scale, Fill&& fill) {
-  constexpr int kPieces = 8, kThreads = Config<kMode>::kThreads;
+  using P = Preparing<kMode>;
+  constexpr int kThreads = P::kThreads, kPieces = std::max(8, 2048 / kThreads);
   constexpr int kElements = Shape<kMode>::kX8 ? 16 : 8;  // of a piece
   if constexpr (Shape<kMode>::kX8) {
-    if (threadIdx.x < p.tokens) x_scale[threadIdx.x] = p.x_scale[threadIdx.x];
+    if (P::thread() < p.tokens) x_scale[P::thread()] = p.x_scale[P::thread()];
   }
   const int pieces = p.cols / kElements;
   for (int token = 0; token < p.tokens; ++token) {
     const auto* const from =
         reinterpret_cast<const uint4*>(static_cast<const char*>(p.x) + token * p.x_stride * (16 / kElements));
     unsigned char* const to = xs + token * x_bytes;
-    for (int first = static_cast<int>(threadIdx.x); first < pieces; first += kPieces * kThreads) {
+    for (int first = P::thread(); first < pieces; first += kPieces * kThreads) {
       uint4 piece[kPieces];
 #pragma unroll
       for (int i = 0; i < kPieces; ++i)
@@ -163,23 +176,24 @@ template <class T, Mode kMode, class Fill>
 __device__ inline void quantize_input(const LinearParams& p, unsigned char* xs, int x_bytes, float* x_scale,
                                       Fill&& fill) {
   using Codes = std::conditional_t<kMode == Mode::int8, Int8Codes, Fp8Codes>;
-  constexpr int kThreads = Config<kMode>::kThreads, kN = 8, kPieces = kStreamQuantizeCols / (kN * kThreads);
+  using P = Preparing<kMode>;
+  constexpr int kThreads = P::kThreads, kN = 8, kPieces = kStreamQuantizeCols / (kN * kThreads);
   __shared__ std::uint32_t shared[kThreads / 32];
   for (int token = 0; token < p.tokens; ++token) {
     const T* const x = static_cast<const T*>(p.x) + token * p.x_stride;
     Pieces<T, kN, kPieces> piece;
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) {
-      const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kN;
+      const int at = (i * kThreads + P::thread()) * kN;
       if (at < p.cols) piece[i] = vector_at<kN>(x, at);
     }
     fill();
     const float scale =
         scale_of<Codes>(block_max<kThreads>(largest_of<kThreads, T, kN, kPieces>(piece, p.cols), shared));
-    if (threadIdx.x == 0) x_scale[token] = scale;
+    if (P::thread() == 0) x_scale[token] = scale;
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) {
-      const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kN;
+      const int at = (i * kThreads + P::thread()) * kN;
       if (at >= p.cols) continue;
       Vector<typename Codes::Code, kN> codes;
 #pragma unroll
@@ -188,19 +202,18 @@ __device__ inline void quantize_input(const LinearParams& p, unsigned char* xs, 
       store_operands<kMode>(xs + token * x_bytes, at, words.x);
       store_operands<kMode>(xs + token * x_bytes, at + 4, words.y);
     }
-    __syncthreads();  // before `shared` is written again
+    P::barrier();  // before `shared` is written again
   }
 }
 
-// The norm of rows, each thread in the place of one or two of rms_norm_kernel's.
+// The norm of rows, each thread in the place of one or more of rms_norm_kernel's.
 template <class T, Mode kMode>
 struct Norm {
-  static constexpr int kThreads = Config<kMode>::kThreads, kVirtual = kNormThreads / kThreads;
+  using P = Preparing<kMode>;
+  static constexpr int kThreads = P::kThreads, kVirtual = kNormThreads / kThreads;
   float4 weight[kVirtual][kNormPieces];
 
-  __device__ static int column(int v, int i) {
-    return (i * kNormThreads + v * kThreads + static_cast<int>(threadIdx.x)) * 4;
-  }
+  __device__ static int column(int v, int i) { return (i * kNormThreads + v * kThreads + P::thread()) * 4; }
   // Weights depend on nobody.
   __device__ void load_weights(const float* from, int cols) {
 #pragma unroll
@@ -215,7 +228,7 @@ struct Norm {
                         Fill&& fill) const {
     __shared__ float squares[kNormThreads / 32];
     __shared__ std::uint32_t shared[kThreads / 32];
-    const int thread = static_cast<int>(threadIdx.x);
+    const int thread = P::thread();
     for (int token = 0; token < p.tokens; ++token) {
       const float* const x = n.x + static_cast<std::int64_t>(n.rows != nullptr ? n.rows[token] : token) * p.cols;
       float4 held[kVirtual][kNormPieces];
@@ -234,7 +247,7 @@ struct Norm {
         sum = warp_sum(sum);
         if (thread % 32 == 0) squares[(v * kThreads + thread) / 32] = sum;
       }
-      __syncthreads();
+      P::barrier();
       float total = 0;
 #pragma unroll
       for (int i = 0; i < kNormThreads / 32; ++i) total += squares[i];
@@ -272,29 +285,37 @@ struct Norm {
           for (int i = 0; i < kNormPieces; ++i)
             if (column(v, i) < p.cols) *reinterpret_cast<Vector<T, 4>*>(to + 2 * column(v, i)) = y[v][i];
       }
-      __syncthreads();  // before `squares` and `shared` are written again
+      P::barrier();  // before `squares` and `shared` are written again
     }
   }
 };
 
+// Where a token's keys and values go, and the angles of its position.
+struct Place {
+  std::int64_t page, angles;
+  int in_page;
+};
+__device__ inline Place place_of(const RopeAppendParams& r, int token) {
+  const int position = r.positions[token];
+  return {.page = r.page_table[r.seq_of[token] * r.page_table_stride + position / r.page_tokens],
+          .angles = static_cast<std::int64_t>(position) * (r.head_dim / 2),
+          .in_page = position % r.page_tokens};
+}
+
 // An element of q, k or v, turned with its partner: q stays, k and v go to their page.
 template <class T>
-__device__ inline void store_rope(const StreamParams& p, int token, int row, int half, float mine, float other) {
+__device__ inline void store_rope(const StreamParams& p, const Place& place, int token, int row, int half, float mine,
+                                  float other, float c, float s) {
   const RopeAppendParams& r = p.rope;
-  const int head = row / r.head_dim, dim = row % r.head_dim, position = r.positions[token];
+  const int head = row / r.head_dim, dim = row % r.head_dim;
   float value = mine;
-  if (head < r.heads + r.kv_heads) {
-    const std::int64_t angle = static_cast<std::int64_t>(position) * (r.head_dim / 2) + dim % (r.head_dim / 2);
-    const float c = r.cos[angle], s = r.sin[angle];
-    value = half == 0 ? rotated_low(mine, other, c, s) : rotated_high(other, mine, c, s);
-  }
+  if (head < r.heads + r.kv_heads) value = half == 0 ? rotated_low(mine, other, c, s) : rotated_high(other, mine, c, s);
   if (head < r.heads) {
     static_cast<T*>(p.product.out)[static_cast<std::int64_t>(token) * p.product.rows + row] = from_float<T>(value);
     return;
   }
   const int kv_head = (head - r.heads) % r.kv_heads;
-  const std::int64_t page = r.page_table[r.seq_of[token] * r.page_table_stride + position / r.page_tokens];
-  const std::int64_t at = ((page * r.kv_heads + kv_head) * r.page_tokens + position % r.page_tokens) * r.head_dim + dim;
+  const std::int64_t at = ((place.page * r.kv_heads + kv_head) * r.page_tokens + place.in_page) * r.head_dim + dim;
   void* const pages = head < r.heads + r.kv_heads ? r.k_pages : r.v_pages;
   if (r.cache_type == DType::f8_e4m3)
     static_cast<__nv_fp8_e4m3*>(pages)[at] = from_float<__nv_fp8_e4m3>(value);
@@ -303,7 +324,8 @@ __device__ inline void store_rope(const StreamParams& p, int token, int row, int
 }
 
 template <class T, Mode kMode>
-__global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(StreamParams p, int tiles) {
+__global__ void __launch_bounds__(Config<kMode>::kThreads + Config<kMode>::kHelpers, 1)
+    stream_kernel(StreamParams p, int tiles) {
   using S = Shape<kMode>;
   using C = Config<kMode>;
   using X = std::conditional_t<S::kX8, __half, T>;
@@ -321,6 +343,30 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(Stre
   const int x_bytes = stream_x_bytes(product.cols, kMode == Mode::int8);
   const int first_tile = static_cast<int>(blockIdx.x + group * gridDim.x);
 
+  const auto prepare = [&](auto&& fill) {
+    Norm<T, kMode> norm;
+    if (p.input == StreamInput::norm) norm.load_weights(p.norm.weight, product.cols);
+    ptx::wait_for_predecessors();
+    ptx::let_successors_begin();
+    if (p.input == StreamInput::norm) {
+      norm.input(product, p.norm, xs, x_bytes, x_scale, fill);
+    } else if (S::kX8 && p.input == StreamInput::numbers) {
+      if constexpr (S::kX8) quantize_input<T, kMode>(product, xs, x_bytes, x_scale, fill);
+    } else {
+      copy_input<kMode>(product, xs, x_bytes, x_scale, fill);
+    }
+  };
+  __shared__ std::uint64_t x_there;
+  if constexpr (C::kHelpers > 0) {
+    if (threadIdx.x == 0) ptx::mbarrier_init(&x_there, C::kHelpers);
+    __syncthreads();
+    if (threadIdx.x >= C::kThreads) {
+      prepare([] {});
+      ptx::mbarrier_arrive(&x_there);
+      return;
+    }
+  }
+
   Ahead<kMode> ahead(p, first_tile, tiles, warp);
   int filled = 0;
   const auto fill = [&](int stages) {
@@ -328,23 +374,39 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(Stre
   };
   const auto fill_all = [&] { fill(C::kStages); };
   fill(C::kEarlyStages);
-  Norm<T, kMode> norm;
-  if (p.input == StreamInput::norm) norm.load_weights(p.norm.weight, product.cols);
-  ptx::wait_for_predecessors();
-  ptx::let_successors_begin();
-  if (p.input == StreamInput::norm) {
-    norm.input(product, p.norm, xs, x_bytes, x_scale, fill_all);
-  } else if (S::kX8 && p.input == StreamInput::numbers) {
-    if constexpr (S::kX8) quantize_input<T, kMode>(product, xs, x_bytes, x_scale, fill_all);
+  // The output of a tile that a lane of the first warps stores. A step's inputs are older than any kernel of the step.
+  const int token = 2 * warp + lane / kRows, half = lane % kRows / 8;
+  Place place{};
+  if (p.output == StreamOutput::rope && token < product.tokens) place = place_of(p.rope, token);
+  if constexpr (C::kHelpers > 0) {
+    while (filled < C::kStages && !ptx::mbarrier_is_complete(&x_there)) {
+      ptx::cp_async_wait<C::kEarlyStages - 1>();
+      fill(filled + 1);
+    }
+    fill_all();
+    while (!ptx::mbarrier_is_complete(&x_there)) {}
+    ptx::wait_for_predecessors();  // has ended: what it wrote is visible to this thread as well
   } else {
-    copy_input<kMode>(product, xs, x_bytes, x_scale, fill_all);
+    prepare(fill_all);
+    fill_all();
+    Preparing<kMode>::barrier();
   }
-  fill_all();
-  __syncthreads();
 
   const unsigned char* const x_row = xs + row_in_half * x_bytes;  // lane / 4 is a token as well
   int slot = 0, parity = 0;
   for (int tile = first_tile; tile < tiles; tile += static_cast<int>(gridDim.x) * C::kGroups, parity ^= 1) {
+    const int row = row_of(p, tile, half, lane % 8);
+    const bool is_output = token < product.tokens && row < product.rows;
+    Addends addends{};
+    float w_scale = 1, cosine = 1, sine = 0;
+    if (is_output) {
+      addends = addends_of(product, token, row);
+      if (product.w_scale != nullptr) w_scale = product.w_scale[row];
+      if (p.output == StreamOutput::rope) {
+        const std::int64_t angle = place.angles + row % (p.rope.head_dim / 2);
+        cosine = p.rope.cos[angle], sine = p.rope.sin[angle];
+      }
+    }
     Sum sum[4] = {};
     for (int unit = warp * S::kUnit; unit < product.cols; unit += kWarps * S::kUnit) {
 #pragma unroll
@@ -382,9 +444,6 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(Stre
     else
       ptx::barrier<2>(32 * kWarps);
     if (2 * warp >= product.tokens) continue;
-    const int token = 2 * warp + lane / kRows, half = lane % kRows / 8;
-    const int row = row_of(p, tile, half, lane % 8);
-    const bool is_output = token < product.tokens && row < product.rows;
     float value = 0;
     if (is_output) {
       Sum all = partial[parity][0][token][lane % kRows];
@@ -393,17 +452,17 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads, 1) stream_kernel(Stre
       if constexpr (kMode == Mode::fp8) all *= kHalfOfFp8 * kHalfOfFp8;
       value = static_cast<float>(all);
       if constexpr (S::kX8) value = __fmul_rn(value, x_scale[token]);
-      if (product.w_scale != nullptr) value = __fmul_rn(value, product.w_scale[row]);
+      if (product.w_scale != nullptr) value = __fmul_rn(value, w_scale);
     }
     if (p.output == StreamOutput::plain) {
-      if (is_output) store(product, token, row, value);
+      if (is_output) store(product, token, row, value, addends);
       continue;
     }
-    if (product.bias != nullptr && is_output) value = __fadd_rn(value, product.bias[row]);
+    if (product.bias != nullptr) value = __fadd_rn(value, addends.bias);
     const float mine = to_float(from_float<T>(value)), other = __shfl_xor_sync(0xffffffffu, mine, 8);
     if (!is_output) continue;
     if (p.output == StreamOutput::rope)
-      store_rope<T>(p, token, row, half, mine, other);
+      store_rope<T>(p, place, token, row, half, mine, other, cosine, sine);
     else if (half == 0)
       static_cast<T*>(product.out)[static_cast<std::int64_t>(token) * (product.rows / 2) + row] =
           silu_times(from_float<T>(mine), from_float<T>(other));
@@ -451,8 +510,8 @@ cudaError_t run(const StreamParams& p, cudaStream_t stream) {
   const int tiles = (p.product.rows + kRows - 1) / kRows;
   const int smem = config.ring_bytes() + p.product.tokens * stream_x_bytes(p.product.cols, kMode == Mode::int8);
   const dim3 grid(static_cast<unsigned>(std::min((tiles + config.groups - 1) / config.groups, facts.multiprocessors)));
-  return launch_allowed(stream_kernel<T, kMode>, grid, 32 * kWarps * config.groups, static_cast<std::size_t>(smem),
-                        stream, p, tiles);
+  return launch_allowed(stream_kernel<T, kMode>, grid, 32 * (kWarps * config.groups + config.helpers),
+                        static_cast<std::size_t>(smem), stream, p, tiles);
 }
 
 template <class T>
