@@ -170,8 +170,24 @@ struct Binder::Step {
   }
 
   // The op that the plan ends in, if it can run before there is a step: it reads no indices, which have no values yet.
+  // Behind RoPE and attention, which do: the product before them, by itself.
   std::optional<VariantTuner::Before> before() const {
     if (plan.ops.empty()) return {};
+    const auto reads_indices = [](const BoundOp& op) {
+      const auto* const fused = std::get_if<BoundVariant<ops::FusedLinearArgs>>(&op.op);
+      return std::holds_alternative<BoundVariant<ops::AttentionArgs>>(op.op) ||
+             std::holds_alternative<BoundVariant<ops::RopeAppendArgs>>(op.op) ||
+             (fused != nullptr && fused->args.rope_append);
+    };
+    if (reads_indices(plan.ops.back())) {
+      for (auto op = plan.ops.rbegin(); op != plan.ops.rend(); ++op) {
+        if (const auto* const linear = std::get_if<BoundVariant<ops::LinearArgs>>(&op->op))
+          return product_alone(linear->args);
+        if (const auto* const fused = std::get_if<BoundVariant<ops::FusedLinearArgs>>(&op->op))
+          return product_alone(fused->args.product);
+      }
+      return {};
+    }
     const BoundOp& last = plan.ops.back();
     TensorRef input;
     if (const auto* const silu = std::get_if<BoundVariant<ops::SiluMulArgs>>(&last.op)) {
@@ -184,6 +200,15 @@ struct Binder::Step {
     if (!input) return {};
     return VariantTuner::Before{
         .name = last.variant_name(), .launch = [last](Stream& stream) { return last.launch(stream); }, .input = input};
+  }
+
+  std::optional<VariantTuner::Before> product_alone(const ops::LinearArgs& args) const {
+    const auto candidates = ops::candidates(binder.catalog_.linear, args, binder.arch_);
+    if (candidates.empty() || candidates.front()->workspace(args) > memory.workspace_bytes) return {};
+    return VariantTuner::Before{.name = candidates.front()->name,
+                                .launch = [args, variant = candidates.front(), workspace = memory.workspace](
+                                              Stream& stream) { return variant->launch(args, workspace, stream); },
+                                .input = args.x};
   }
 
   // The site's product with its own weights and those of other layers, until they are more than a cache holds.

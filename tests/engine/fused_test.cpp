@@ -1,7 +1,10 @@
 // The binder's fusion of a product with the ops around it: on the processor, by a variant that runs them one after the
 // other, so that every request has the tokens it has without fusion.
 
+#include <fstream>
 #include <set>
+
+#include <unistd.h>
 
 #include "cpu/fast/cpu_device.h"
 #include "engine/fixture.h"
@@ -105,6 +108,28 @@ TEST_P(Fused, AForcedWayToFuseIsTheOnlyOne) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Fused, testing::Values("llama2", "qwen2", "qwen3"),
                          [](const auto& param) { return std::string(param.param); });
+
+// What a product is timed behind: behind RoPE and attention, which cannot run before there is a step, the product
+// before them, fused with RoPE or not.
+TEST(Measured, ProductsAreTimedBehindWhatComesBeforeThemInAStep) {
+  const TestBackend plain{false};
+  for (const bool fuses : {false, true}) {
+    ops::Backend backend = *plain;
+    if (fuses) backend.catalog.fused_linear = kFused;
+    const auto file = std::filesystem::path(testing::TempDir()) / fmt::format("measured-{}-{}", ::getpid(), fuses);
+    ops::Choices choices(file, "this machine");
+    backend.choices = &choices;
+    ASSERT_VALUE(const auto engine, make_engine("llama2", backend, kOptions));
+    ASSERT_VALUE(const auto golden, Golden::open(folder_of("llama2")));
+    ASSERT_OK(run_all(*engine, {{.prompt = golden.ids("len7.input_ids"), .max_tokens = 3}}));
+    std::ifstream stream(file);
+    const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+    std::filesystem::remove(file);
+    EXPECT_THAT(text, testing::ContainsRegex(", adds, after linear/cpu[^,]*, of ")) << "attention_out";
+    EXPECT_THAT(text, testing::ContainsRegex(fuses ? ", adds, after fused_linear/" : ", adds, after silu_mul/"))
+        << "down";
+  }
+}
 
 }  // namespace
 }  // namespace rl::engine
