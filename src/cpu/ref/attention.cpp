@@ -1,3 +1,6 @@
+#include <atomic>
+#include <thread>
+
 #include "cpu/ref/ref.h"
 #include "ops/tolerance.h"
 #include "tensor/element.h"
@@ -32,7 +35,9 @@ std::int64_t row_offset(const ops::AttentionArgs& args, const TensorRef& pages, 
   return ((page * kv_heads + kv_head) * page_tokens + position % page_tokens) * head_dim;
 }
 
-void add_head(Values& values, const ops::AttentionArgs& args, std::int64_t token, std::int64_t head, const View& view) {
+// Fills in the head_dim values of one token and head, from `at` on.
+void set_head(Values& values, std::size_t at, const ops::AttentionArgs& args, std::int64_t token, std::int64_t head,
+              const View& view) {
   const std::int64_t head_dim = args.q.shape[2], group = args.q.shape[1] / args.kv.k.shape[1];
   const std::int64_t q = token * args.q.strides[0] + head * head_dim;
   const auto keys = static_cast<std::size_t>(view.end - view.first), dims = static_cast<std::size_t>(head_dim);
@@ -72,26 +77,48 @@ void add_head(Values& values, const ops::AttentionArgs& args, std::int64_t token
     }
   }
   for (std::size_t i = 0; i < dims; ++i) {
-    values.value.push_back(value[i]);
-    values.abs_terms.push_back(abs_terms[i]);
-    values.score_terms.push_back(score_terms[i] + std::abs(value[i]) * weighted);
-    values.value_root.push_back(std::sqrt(value_squares[i]));
-    values.root_terms.push_back(std::sqrt(squares[i]) + std::abs(value[i]) * std::sqrt(weight_squares));
+    values.value[at + i] = value[i];
+    values.abs_terms[at + i] = abs_terms[i];
+    values.score_terms[at + i] = score_terms[i] + std::abs(value[i]) * weighted;
+    values.value_root[at + i] = std::sqrt(value_squares[i]);
+    values.root_terms[at + i] = std::sqrt(squares[i]) + std::abs(value[i]) * std::sqrt(weight_squares);
   }
 }
 
 }  // namespace
 
 Values attention(const ops::AttentionArgs& args, const Subset& tokens) {
-  Values values;
   std::vector<std::int64_t> chosen = tokens.rows;
   if (chosen.empty()) {
     const std::int64_t in_use = args.index.cu_q.as<const std::int32_t>()[args.index.kv_len.shape[0]];
     for (std::int64_t t = 0; t < in_use; ++t) chosen.push_back(t);
   }
+  std::vector<View> views;
+  std::int64_t keys = 0;
   for (const std::int64_t token : chosen) {
-    const View view = view_of(args, token);
-    for (std::int64_t head = 0; head < args.q.shape[1]; ++head) add_head(values, args, token, head, view);
+    views.push_back(view_of(args, token));
+    keys += views.back().end - views.back().first;
+  }
+  const std::int64_t heads = args.q.shape[1], head_dim = args.q.shape[2], parts = std::ssize(chosen) * heads;
+  Values values;
+  for (std::vector<double>* const v :
+       {&values.value, &values.abs_terms, &values.score_terms, &values.value_root, &values.root_terms})
+    v->resize(static_cast<std::size_t>(parts * head_dim));
+  // Long sequences take seconds by one processor; short ones are not worth a thread.
+  constexpr std::int64_t kProductsOfAThread = 1 << 24;
+  const std::int64_t most = std::min(parts, keys * heads * head_dim / kProductsOfAThread);
+  const auto threads = std::clamp<std::int64_t>(most, 1, std::max(1u, std::thread::hardware_concurrency()));
+  std::atomic<std::int64_t> next = 0;
+  const auto work = [&] {
+    for (std::int64_t part = next++; part < parts; part = next++) {
+      const auto token = static_cast<std::size_t>(part / heads);
+      set_head(values, static_cast<std::size_t>(part * head_dim), args, chosen[token], part % heads, views[token]);
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    for (std::int64_t t = 1; t < threads; ++t) helpers.emplace_back(work);
+    work();
   }
   return values;
 }
