@@ -6,7 +6,7 @@
 namespace rl::experiments {
 namespace {
 
-// Keys that the oracle looks at for one check, a head: it computes them in double on one processor.
+// Keys that the oracle looks at for one check, a head: it computes them in double on the processor.
 constexpr std::int64_t kMostKeys = 1 << 18;
 
 // Tokens of the output that are checked, of the first and the last sequence: the end, the edges of the first tiles, the
@@ -100,13 +100,19 @@ Result<AttentionCase> AttentionCase::make(lab::Context& context, const Attention
   };
   made.args_ = args_over(&Both::there);
   made.host_args_ = args_over(&Both::here);
-  made.tokens_to_check_ = edge_tokens(shape);
+  made.shape_ = shape;
+  made.set_causal(shape.causal);
   RL_TRY(ops::validate(made.args_));
   for (Both* both : {&q, &k, &v, &out, &table, &lengths, &offsets}) {
     made.buffers_.push_back(std::move(both->there));
     made.host_buffers_.push_back(std::move(both->here));
   }
   return made;
+}
+
+void AttentionCase::set_causal(bool causal) {
+  shape_.causal = args_.causal = host_args_.causal = causal;
+  tokens_to_check_ = edge_tokens(shape_);
 }
 
 Result<AttentionRun> AttentionRun::make(lab::Context& context, const AttentionCase& inputs, std::string_view suffix) {

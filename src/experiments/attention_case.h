@@ -12,12 +12,15 @@ namespace rl::experiments {
 struct AttentionShape {
   std::int64_t batch = 1, heads = 1, head_dim = 64, seq = 1;
   bool causal = true;
+  bool operator==(const AttentionShape&) const = default;
 };
 
 // Q, K, V drawn from a normal distribution in bf16, O, and the index of a cache whose pages lie in order.
 class AttentionCase {
  public:
   static Result<AttentionCase> make(lab::Context& context, const AttentionShape& shape);
+  // The same numbers, each token seeing only those before it or all.
+  void set_causal(bool causal);
   const ops::AttentionArgs& args() const { return args_; }
   // The same over the host's copies of the inputs and of an output: for the oracle, and for counting.
   const ops::AttentionArgs& host_args() const { return host_args_; }
@@ -27,6 +30,7 @@ class AttentionCase {
  private:
   std::vector<Buffer> buffers_, host_buffers_;
   ops::AttentionArgs args_, host_args_;
+  AttentionShape shape_;
   Bytes bytes_;
   std::vector<std::int64_t> tokens_to_check_;
 };
