@@ -145,12 +145,16 @@ class Ladder {
   }
 
   // A technique is worth its place if something is surely better with it and nothing surely worse, or if it costs no
-  // time and saves memory.
-  static bool worth_it(const Gain& gain) {
+  // time and saves memory; not if something is surely worse, or surely nothing better.
+  enum class Worth { yes, no, undecided };
+  static Worth worth_of(const Gain& gain) {
     using record::Verdict;
-    const bool worse = gain.speed_verdict == Verdict::worse || gain.throughput_verdict == Verdict::worse;
-    const bool better = gain.speed_verdict == Verdict::better || gain.throughput_verdict == Verdict::better;
-    return !worse && (better || gain.memory > 1 + kSmallestSaving);
+    const auto any = [&](Verdict verdict) {
+      return gain.speed_verdict == verdict || gain.throughput_verdict == verdict;
+    };
+    if (any(Verdict::worse)) return Worth::no;
+    if (any(Verdict::better) || gain.memory > 1 + kSmallestSaving) return Worth::yes;
+    return any(Verdict::inconclusive) ? Worth::undecided : Worth::no;
   }
 
   std::string label(Technique technique) const {
@@ -170,8 +174,11 @@ class Ladder {
     const Gain& all = last->over_baseline;
     record.measured = fmt::format("{}x speed, {}x tok/s", format_significant(all.speed.value, 2),
                                   format_significant(all.throughput.value, 2));
-    std::vector<std::string> keep, drop;
-    for (const Ranked& entry : ranking) (worth_it(entry.gain) ? keep : drop).push_back(label(entry.technique));
+    std::vector<std::string> keep, drop, undecided;
+    for (const Ranked& entry : ranking) {
+      const Worth worth = worth_of(entry.gain);
+      (worth == Worth::yes ? keep : worth == Worth::no ? drop : undecided).push_back(label(entry.technique));
+    }
     record.meaning = fmt::format(
         "Together they serve one request {} times and a queue {} times as fast as the baseline, in {}% of its "
         "memory{}.",
@@ -185,8 +192,11 @@ class Ladder {
       record.advice = "No technique was left out of the whole, so none can be judged: run all rungs.";
       return;
     }
-    record.advice = keep.empty() ? "Nothing here earns its place on this machine: stay with the baseline."
-                                 : fmt::format("Use {}.", fmt::join(keep, ", "));
+    record.advice = !keep.empty()        ? fmt::format("Use {}.", fmt::join(keep, ", "))
+                    : !undecided.empty() ? "Nothing here surely earns its place on this machine."
+                                         : "Nothing here earns its place on this machine: stay with the baseline.";
+    if (!undecided.empty())
+      record.advice += fmt::format(" Too little was measured to judge {}.", fmt::join(undecided, ", "));
     if (!drop.empty()) record.advice += fmt::format(" Not worth it here: {}.", fmt::join(drop, ", "));
   }
 

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 
+#include "experiments/combined_conclude.h"
 #include "experiments/fixture.h"
 #include "record/json.h"
 
@@ -68,6 +69,38 @@ INSTANTIATE_TEST_SUITE_P(Records, Conclusions,
                                [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
                            return name;
                          });
+
+TEST(Combined, ATechniqueWithoutAVerdictIsNotCalledWorthless) {
+  using record::Verdict;
+  const auto advice_on_batching = [](Verdict alone, Verdict queue) {
+    const auto row = [](const char* rung) {
+      return record::Row{.axes = {{"rung", rung}},
+                         .metrics = {{.name = "memory_bytes", .unit = "B", .value = 100, .statistic = "count"}}};
+    };
+    record::Experiment record{.id = "combined", .rows = {row("baseline"), row("batching"), row("without-batching")}};
+    record.hypotheses = find("combined")->info.hypotheses;
+    for (const char* const metric : {kOneRequest, kQueue}) {
+      const record::Comparison found{
+          .metric = metric, .ratio = 2, .ci95 = {1.9, 2.1}, .verdict = metric == kQueue ? queue : alone};
+      record.comparisons.push_back(found);
+      record.comparisons.back().baseline = "baseline", record.comparisons.back().candidate = "batching";
+      record.comparisons.push_back(found);
+      record.comparisons.back().baseline = "without-batching", record.comparisons.back().candidate = "all";
+    }
+    conclude_ladder(record, {});
+    return record.advice;
+  };
+  EXPECT_EQ(advice_on_batching(Verdict::same, Verdict::better), "Use continuous batching.");
+  EXPECT_EQ(
+      advice_on_batching(Verdict::same, Verdict::inconclusive),
+      "Nothing here surely earns its place on this machine. Too little was measured to judge continuous batching.");
+  EXPECT_EQ(advice_on_batching(Verdict::worse, Verdict::inconclusive),
+            "Nothing here earns its place on this machine: stay with the baseline. Not worth it here: continuous "
+            "batching.");
+  EXPECT_EQ(advice_on_batching(Verdict::same, Verdict::same),
+            "Nothing here earns its place on this machine: stay with the baseline. Not worth it here: continuous "
+            "batching.");
+}
 
 }  // namespace
 }  // namespace rl::experiments
