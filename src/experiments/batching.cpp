@@ -45,7 +45,7 @@ const lab::Info& batching_info() {
                       .expected = {3, 5}}},
       .expected_quick = {21},
       .expected_full = {450},
-      .expected_gpu = {52}};
+      .expected_gpu = {49}};
   return info;
 }
 
@@ -213,7 +213,7 @@ class BatchingExperiment final : public lab::Experiment {
     plan.warmup = 0;  // the gate ran them all
     plan.warmup_time = {};
     plan.min_samples = 6;
-    plan.timeout = context.time({2}, {20}, {6});
+    plan.timeout = context.time({2}, {20}, {5});
     RL_ASSIGN(measure::GroupResult group, measure::run_group(plan, tasks));
     if (!all_alone) group.times[kOneAtATime] = measure::scaled(group.times[kOneAtATime], "time", "s", scale);
 

@@ -57,7 +57,7 @@ const lab::Info& fragmentation_info() {
                       .expected = {1, kInfinity}}},
       .expected_quick = {5},
       .expected_full = {40},
-      .expected_gpu = {27},
+      .expected_gpu = {31},
       .runs_model = false,
       .speed_rows = false};
   return info;

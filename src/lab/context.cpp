@@ -20,7 +20,7 @@ measure::Plan Context::plan() const {
   plan.seed = seed;
   plan.target = full() ? 0.005 : 0.02;
   plan.min_time = time({0.1}, {0.5}, {0.3});
-  plan.timeout = time({1.2}, {20}, {1.5});
+  plan.timeout = time({1.2}, {20}, {1.2});
   return plan;
 }
 
