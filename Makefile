@@ -44,8 +44,8 @@ dist: setup ## a folder to copy to other machines: dist/ (ARCHS=90a for one arch
 soak: tests ## long tests by hand: soak, fuzz, kill sweeps; keeps its log in docs/results/
 	@tools/soak/soak $(ARGS)
 
-# Long under sanitizers, and made of kernels and an engine that other tests try on more shapes.
-LONG := AnotherProgramFindsTheSameFigures|LogitsOfAFileAreTheGoldenOnes|DemoText|DemoFormats
+# Long under sanitizers, and made of kernels and an engine that other tests try: Levels/Variants on the cases meant for it.
+LONG := EveryVariantAgreesWithTheOracle|AnotherProgramFindsTheSameFigures|LogitsOfAFileAreTheGoldenOnes|DemoText|DemoFormats
 asan: setup ## the unit tests under address and undefined-behaviour sanitizers (ALL=1: long ones, experiments and the program too)
 	@tools/build asan $(if $(ALL),,unit_tests) && ctest --test-dir build/asan --output-on-failure -j $(JOBS) $(if $(ALL),,-L unit -E '$(LONG)') $(ARGS)
 
