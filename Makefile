@@ -45,7 +45,7 @@ soak: tests ## long tests by hand: soak, fuzz, kill sweeps; keeps its log in doc
 	@tools/soak/soak $(ARGS)
 
 # Long under sanitizers, and made of kernels and an engine that other tests try: Levels/Variants on the cases meant for it.
-LONG := EveryVariantAgreesWithTheOracle|AnotherProgramFindsTheSameFigures|LogitsOfAFileAreTheGoldenOnes|DemoText|DemoFormats
+LONG := EveryVariantAgreesWithTheOracle|TheOracleOfLongSequences|AnotherProgramFindsTheSameFigures|LogitsOfAFileAreTheGoldenOnes|DemoText|DemoFormats
 asan: setup ## the unit tests under address and undefined-behaviour sanitizers (ALL=1: long ones, experiments and the program too)
 	@tools/build asan $(if $(ALL),,unit_tests) && ctest --test-dir build/asan --output-on-failure -j $(JOBS) $(if $(ALL),,-L unit -E '$(LONG)') $(ARGS)
 

@@ -114,6 +114,25 @@ TEST(Attention, OutputTypeIsFree) {
   }
 }
 
+// The oracle takes long sequences on all processors: two tokens together are long enough, one is not.
+TEST(Attention, TheOracleOfLongSequencesHasTheValuesOfOneProcessor) {
+  ASSERT_VALUE(auto inputs, make_inputs(ops::AttentionCase{"long", 0, 16, 1, 128, {{2, 40000}}}, DType::bf16));
+  const ops::Values together = ref::attention(inputs.args);
+  ops::Values singly;
+  for (const std::int64_t token : {0, 1}) {
+    const ops::Values one = ref::attention(inputs.args, {.rows = {token}, .cols = {}});
+    for (const auto part : {&ops::Values::value, &ops::Values::abs_terms, &ops::Values::score_terms,
+                            &ops::Values::root_terms, &ops::Values::value_root})
+      (singly.*part).insert((singly.*part).end(), (one.*part).begin(), (one.*part).end());
+  }
+  ASSERT_EQ(together.value.size(), 2U * 16 * 128);
+  EXPECT_EQ(together.value, singly.value);
+  EXPECT_EQ(together.abs_terms, singly.abs_terms);
+  EXPECT_EQ(together.score_terms, singly.score_terms);
+  EXPECT_EQ(together.root_terms, singly.root_terms);
+  EXPECT_EQ(together.value_root, singly.value_root);
+}
+
 // Equal bits from run to run and on any number of threads.
 TEST(Attention, BitsDoNotDependOnThreads) {
   const ops::AttentionCase c{"bits", 0, 8, 2, 64, {{1, 3000}, {130, 200}, {1, 70}, {5, 1500}}, true, 0};

@@ -104,10 +104,10 @@ Values attention(const ops::AttentionArgs& args, const Subset& tokens) {
   for (std::vector<double>* const v :
        {&values.value, &values.abs_terms, &values.score_terms, &values.value_root, &values.root_terms})
     v->resize(static_cast<std::size_t>(parts * head_dim));
-  // Long sequences take seconds by one processor; short ones are not worth a thread.
-  constexpr std::int64_t kProductsOfAThread = 1 << 24;
-  const std::int64_t most = std::min(parts, keys * heads * head_dim / kProductsOfAThread);
-  const auto threads = std::clamp<std::int64_t>(most, 1, std::max(1u, std::thread::hardware_concurrency()));
+  // Long sequences take seconds by one processor; others are not worth a thread.
+  constexpr std::int64_t kLong = 1 << 27;  // products
+  const bool is_long = keys * heads * head_dim >= kLong;
+  const std::int64_t threads = is_long ? std::clamp<std::int64_t>(std::thread::hardware_concurrency(), 1, parts) : 1;
   std::atomic<std::int64_t> next = 0;
   const auto work = [&] {
     for (std::int64_t part = next++; part < parts; part = next++) {
