@@ -102,13 +102,8 @@ TEST_F(RunTest, VerifyAsksNoOtherProgramsRecordForItsOwnConclusions) {
   const std::string record = REDLINE_SOURCE_DIR "/docs/results/2026-11-29-h200/full";
   const Finished verified = redline({"verify", record});
   EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
-  EXPECT_THAT(verified.out,
-              testing::ContainsRegex("[1-9][0-9]* metrics, [1-9][0-9]* comparisons, [1-9][0-9]* outcomes, "
-                                     "0 conclusions"));
-  ASSERT_VALUE(const record::Run run,
-               record::from_json(read_text(std::filesystem::path(record) / "record.json"), record));
-  ASSERT_NE(run.environment.commit, "");
-  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit " + run.environment.commit));
+  EXPECT_THAT(verified.out, HasSubstr("491 metrics, 110 comparisons, 35 outcomes, 0 conclusions"));
+  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit fa0a103317"));
 }
 
 TEST_F(RunTest, VerifyComputesARunAgainAndFindsOneFlippedByte) {
