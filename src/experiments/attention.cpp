@@ -84,25 +84,23 @@ class AttentionExperiment final : public lab::Experiment {
   }
 
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
-    AttentionShape shape{.batch = point.number("batch"),
-                         .heads = point.number("heads"),
-                         .head_dim = point.number("head_dim"),
-                         .seq = point.number("seq"),
-                         .causal = false};
+    const AttentionShape shape{.batch = point.number("batch"),
+                               .heads = point.number("heads"),
+                               .head_dim = point.number("head_dim"),
+                               .seq = point.number("seq"),
+                               .causal = point.text("causal") == "yes"};
     // Numbers are drawn once for both kinds of mask: of long sequences that takes longer than attention does.
-    if (!drawn_ || drawn_->shape != shape) {
-      drawn_.reset();
+    if (!inputs_ || !inputs_->has_numbers_of(shape)) {
+      inputs_.reset();
       auto made = AttentionCase::make(context, shape);
       if (!made && made.error().kind == ErrorKind::out_of_memory) {
         for (const char* variant : {"standard", "flash"})
           add_unfit(record, point, variant, "Q, K, V and O do not fit: " + made.error().what);
         return ok();
       }
-      RL_ASSIGN(AttentionCase inputs, std::move(made));
-      drawn_.emplace(shape, std::move(inputs));
+      RL_ASSIGN(inputs_, std::move(made));
     }
-    AttentionCase& inputs = drawn_->inputs;
-    shape.causal = point.text("causal") == "yes";
+    AttentionCase& inputs = *inputs_;
     inputs.set_causal(shape.causal);
     RL_ASSIGN(AttentionRun flash, AttentionRun::make(context, inputs, ".flash"));
     RL_TRY(flash.check(context));
@@ -130,7 +128,7 @@ class AttentionExperiment final : public lab::Experiment {
   bool concludes_from_record() const override { return true; }
 
   Status conclude(lab::Context&, record::Experiment& record) override {
-    drawn_.reset();
+    inputs_.reset();
     points_ = measured_points(record);
     std::vector<Estimate> speed, memory, extra;
     for (const Measured& point : points_) {
@@ -344,11 +342,7 @@ class AttentionExperiment final : public lab::Experiment {
                              .log_x = true});
   }
 
-  struct Drawn {
-    AttentionShape shape;  // not causal
-    AttentionCase inputs;
-  };
-  std::optional<Drawn> drawn_;  // of the last point
+  std::optional<AttentionCase> inputs_;  // of the last point
   std::vector<Measured> points_;
   double too_many_scores_ = kInfinity;  // of heads x queries x keys: so many did not fit
 };

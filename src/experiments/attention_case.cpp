@@ -110,6 +110,11 @@ Result<AttentionCase> AttentionCase::make(lab::Context& context, const Attention
   return made;
 }
 
+bool AttentionCase::has_numbers_of(const AttentionShape& shape) const {
+  return shape.batch == shape_.batch && shape.heads == shape_.heads && shape.head_dim == shape_.head_dim &&
+         shape.seq == shape_.seq;
+}
+
 void AttentionCase::set_causal(bool causal) {
   shape_.causal = args_.causal = host_args_.causal = causal;
   tokens_to_check_ = edge_tokens(shape_);

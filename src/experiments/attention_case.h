@@ -12,14 +12,14 @@ namespace rl::experiments {
 struct AttentionShape {
   std::int64_t batch = 1, heads = 1, head_dim = 64, seq = 1;
   bool causal = true;
-  bool operator==(const AttentionShape&) const = default;
 };
 
 // Q, K, V drawn from a normal distribution in bf16, O, and the index of a cache whose pages lie in order.
 class AttentionCase {
  public:
   static Result<AttentionCase> make(lab::Context& context, const AttentionShape& shape);
-  // The same numbers, each token seeing only those before it or all.
+  // Whether a case of this shape is made of the same numbers: all but what each token sees, which set_causal changes.
+  bool has_numbers_of(const AttentionShape& shape) const;
   void set_causal(bool causal);
   const ops::AttentionArgs& args() const { return args_; }
   // The same over the host's copies of the inputs and of an output: for the oracle, and for counting.
