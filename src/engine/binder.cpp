@@ -170,16 +170,10 @@ struct Binder::Step {
   }
 
   // The op that the plan ends in, if it can run before there is a step: it reads no indices, which have no values yet.
-  // Behind RoPE and attention, which do: the product before them, by itself.
+  // Behind attention, which does: the product before it, by itself.
   std::optional<VariantTuner::Before> before() const {
     if (plan.ops.empty()) return {};
-    const auto reads_indices = [](const BoundOp& op) {
-      const auto* const fused = std::get_if<BoundVariant<ops::FusedLinearArgs>>(&op.op);
-      return std::holds_alternative<BoundVariant<ops::AttentionArgs>>(op.op) ||
-             std::holds_alternative<BoundVariant<ops::RopeAppendArgs>>(op.op) ||
-             (fused != nullptr && fused->args.rope_append);
-    };
-    if (reads_indices(plan.ops.back())) {
+    if (std::holds_alternative<BoundVariant<ops::AttentionArgs>>(plan.ops.back().op)) {
       for (auto op = plan.ops.rbegin(); op != plan.ops.rend(); ++op) {
         if (const auto* const linear = std::get_if<BoundVariant<ops::LinearArgs>>(&op->op))
           return product_alone(linear->args);
