@@ -364,7 +364,7 @@ class CombinedExperiment final : public lab::Experiment {
                  const std::string& b_name, bool row_is_b, record::Row& row, record::Experiment& record) {
     RL_ASSIGN(measure::PairResult one, measure::run_pair(context.plan(), a.one_request(a_name), b.one_request(b_name)));
     measure::Plan queue_plan = context.plan();
-    if (context.full()) queue_plan.least_samples = queue_plan.min_samples;  // of fewer there is no verdict
+    if (context.full()) queue_plan.least_samples = static_cast<int>(measure::kVerdictSamples);
     RL_ASSIGN(measure::GroupResult queue, measure::run_group(queue_plan, std::array{a.queue(a_name), b.queue(b_name)}));
     queue.times = {of_whole_queue(a, queue.times[0]), of_whole_queue(b, queue.times[1])};
     record::Comparison queue_comparison = queue.compare(0, 1);

@@ -14,10 +14,10 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-constexpr double kTrim = 0.15;           // share of the units trimmed at each end
-constexpr std::size_t kTrimFrom = 12;    // units; of fewer, each is needed to know the spread
-constexpr double kFalseVerdicts = 0.01;  // better or worse said of equal pairs, over all looks
-constexpr double kFirstLook = 5;         // units
+constexpr double kTrim = 0.15;                      // share of the units trimmed at each end
+constexpr std::size_t kTrimFrom = 12;               // units; of fewer, each is needed to know the spread
+constexpr double kFalseVerdicts = 0.01;             // better or worse said of equal pairs, over all looks
+constexpr double kFirstLook = kVerdictSamples / 2;  // units
 constexpr double kLookGrowth = 1.5;
 
 // All of the log ratio. `cautious_error`: the standard error if the autocorrelation is one standard error above its

@@ -26,6 +26,9 @@ double autocorrelation(std::span<const double> values);
 // again and again and would stop at the look that happens to underestimate it, asks with 1.
 record::Interval median_ci95(std::span<const double> values, std::uint64_t seed, double caution = 0);
 
+// Of each of a pair: with fewer it is called neither better nor worse.
+inline constexpr std::size_t kVerdictSamples = 10;
+
 // Ratio of two interleaved series a[i], b[i] (pair i taken side by side, in the order AB BA AB BA): its estimate and
 // interval, and the verdict against the smallest effect that counts. `better` says whether larger values are better
 // (lower is taken for neither); ratio > 1 means b is better. Two neighbouring pairs make one unit (ABBA), in which a
