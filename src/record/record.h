@@ -91,10 +91,10 @@ struct Hypothesis {
   std::string reason;  // skipped, invalid, inconclusive: why
 };
 
-// How the report draws rows: one line per value of `series`, y over x.
 // What flags and axes call the run's own model, where an experiment takes others beside it.
 inline constexpr const char* kOwnModel = "given";
 
+// How the report draws rows: one line per value of `series`, y over x.
 struct Chart {
   std::string title;
   std::string x;                                           // an axis with numbers

@@ -6,9 +6,9 @@
 // bits do not depend on its neighbours or on the card. The chunks of all sequences are one list; each block has one of
 // them or, where there are more chunks than blocks, an equal stretch of the list, and never stops reading: its warps
 // each stream tiles of kTokens keys through a ring in shared memory with cp.async, kStages deep, across the borders of
-// chunks. At a chunk's end the warps' results are merged, in
-// the place of the tile just used, and written as a partial result. Whichever block completes the last chunk of a
-// (sequence, kv head), counted by a semaphore, adds the partial results up, in the order of the chunks.
+// chunks. At a chunk's end the warps' results are merged, in the place of the tile just used, and written as a partial
+// result. Whichever block completes the last chunk of a (sequence, kv head), counted by a semaphore, adds the partial
+// results up, in the order of the chunks.
 //
 // A cache of e4m3 codes goes from shared memory to the mma as bf16 or fp16 numbers that are a power of two too small
 // (common/convert.cuh): two shifts and two logical operations per pair. Four neighbouring codes of a register are the
