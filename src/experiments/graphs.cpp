@@ -320,8 +320,7 @@ class GraphsExperiment final : public lab::Experiment {
     count("peak_memory_bytes", "B", static_cast<double>(memory_->peak().count));
     row.note =
         "the same tokens from all variants; weights shared; host times are medians over the row's steps, of starting "
-        "one "
-        "over its captured steps if it has any";
+        "one over its captured steps if it has any";
     record.rows.push_back(std::move(row));
   }
 

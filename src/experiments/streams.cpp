@@ -393,10 +393,10 @@ class StreamsExperiment final : public lab::Experiment {
     if (against.interval.high < 1)
       return batch.interval.low > 1
                  ? "Batch: one batch beats workers side by side, and one input after the other."
-                 : "Batch rather than split the processors, though it is not surely faster than one after the other.";
+                 : "Batch rather than run side by side, though it is not surely faster than one after the other.";
     if (against.interval.low > 1)
       return workers.interval.low > 1
-                 ? "Workers side by side win here: split the processors where inputs are alike and all there."
+                 ? "Workers side by side win here: use them where inputs are alike and all there."
                  : "Work on one input after the other: neither workers nor a batch are surely faster.";
     if (workers.interval.low > 1 || batch.interval.low > 1)
       return "Workers and one batch are not surely different here: batch, which needs one engine and takes what comes.";
