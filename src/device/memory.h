@@ -14,6 +14,9 @@ inline constexpr std::int64_t kAlignment = 256;  // of every allocation: a cache
 
 class MemoryResource {
  public:
+  MemoryResource() = default;
+  MemoryResource(const MemoryResource&) = delete;  // or a decorator made over one of its own kind would be a copy of it
+  MemoryResource& operator=(const MemoryResource&) = delete;
   virtual ~MemoryResource() = default;
   // At least `bytes` bytes aligned to kAlignment; a request of 0 bytes gives a valid pointer. Errors: out_of_memory,
   // which names the resource, the request and what was free where that is known.

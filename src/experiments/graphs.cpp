@@ -118,11 +118,6 @@ class GraphsExperiment final : public lab::Experiment {
     return !context.full() || point.text("shape") == record::kOwnModel || batch == 1 || batch == 8 || batch == 64;
   }
 
-  Status begin(lab::Context& context, record::Experiment&) override {
-    memory_ = std::make_unique<CountingResource>(context.memory);
-    return ok();
-  }
-
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     const std::int64_t batch = point.number("batch");
     const std::string& load = point.text("load");
@@ -137,7 +132,6 @@ class GraphsExperiment final : public lab::Experiment {
     // The same model under two names is measured once.
     if (point.text("shape") != record::kOwnModel && source->name == context.model.name) return ok();
     if (loaded_ != source->name) engines_.clear();
-    memory_->reset_peak();
     const std::span<const Way> ways = load == kLengths ? std::span<const Way>(kVaryingShapes) : kFixedShapes;
     const std::int64_t context_tokens = load == kDecode ? decode.context() : kPrompt + kGateTokens + 1;
     RL_TRY(make_engines(context, *source, ways, batch, context_tokens));
@@ -210,8 +204,8 @@ class GraphsExperiment final : public lab::Experiment {
     for (const Way& way : ways) {
       const engine::EngineOptions options = options_of(way, batch, context_tokens);
       const engine::Engine* const beside = engines_.empty() ? weights.get() : engines_[0].get();
-      auto made = beside ? engine::Engine::make_beside(*beside, context.backend, *memory_, options)
-                         : engine::Engine::make(source, context.backend, *memory_, options);
+      auto made = beside ? engine::Engine::make_beside(*beside, context.backend, context.memory, options)
+                         : engine::Engine::make(source, context.backend, context.memory, options);
       if (!made) {
         if (engines_.empty() && weights) engines_.push_back(std::move(weights));
         return std::move(made).error();
@@ -263,7 +257,7 @@ class GraphsExperiment final : public lab::Experiment {
     for (std::size_t i = 1; i < std::size(kVaryingShapes); ++i) {
       Way launched = kVaryingShapes[i];
       launched.graphs = false;
-      RL_ASSIGN(const auto plain, engine::Engine::make_beside(*engines_[0], context.backend, *memory_,
+      RL_ASSIGN(const auto plain, engine::Engine::make_beside(*engines_[0], context.backend, context.memory,
                                                               options_of(launched, 1, context_tokens)));
       // What runs first is launched, so that no capture has to load a kernel.
       RL_ASSIGN(const auto expected, quality::greedy(*plain, prompts, kGateTokens, 1));
@@ -317,14 +311,12 @@ class GraphsExperiment final : public lab::Experiment {
       count("capture_memory", "B", static_cast<double>(after.capture_memory.count) / captures);
     }
     count("parameters", "1", static_cast<double>(source.config.parameters()));
-    count("peak_memory_bytes", "B", static_cast<double>(memory_->peak().count));
     row.note =
         "the same tokens from all variants; weights shared; host times are medians over the row's steps, of starting "
         "one over its captured steps if it has any";
     record.rows.push_back(std::move(row));
   }
 
-  std::unique_ptr<CountingResource> memory_;  // what the engines take
   std::optional<model::ModelSource> drawn_;
   std::string loaded_;                                    // the model of the engines
   std::vector<std::unique_ptr<engine::Engine>> engines_;  // of the ways of the point

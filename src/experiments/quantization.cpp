@@ -129,8 +129,9 @@ class QuantizationExperiment final : public lab::Experiment {
   Status measure(lab::Context& context, const lab::Point& point, record::Experiment& record) override {
     const std::string &shape = point.text("shape"), &format = point.text("format");
     RL_ASSIGN(const model::ModelSource* source, source_of(context, shape));
+    MemoryResource& upstream = context.memory;
     if (shape == record::kOwnModel && judged_ != nullptr && judged_ != source) {
-      CountingResource memory(context.memory);
+      CountingResource memory(upstream);
       RL_ASSIGN(const auto engine, make_engine(context, *judged_, format, memory));
       record::Row row = row_of(context, judged_->name, format, *engine, memory);
       RL_TRY(measure_quality(*engine, row));
@@ -140,12 +141,12 @@ class QuantizationExperiment final : public lab::Experiment {
     }
     if (speed_shape_ != shape) {
       speed_base_.reset();
-      speed_base_memory_ = std::make_unique<CountingResource>(context.memory);
+      speed_base_memory_ = std::make_unique<CountingResource>(upstream);
       RL_ASSIGN(speed_base_, make_engine(context, *source, speed_base_name_, *speed_base_memory_));
       speed_shape_ = shape;
     }
     const bool is_base = format == speed_base_name_;
-    CountingResource memory(context.memory);
+    CountingResource memory(upstream);
     std::unique_ptr<engine::Engine> beside;
     if (!is_base) {
       RL_ASSIGN(beside, make_engine(context, *source, format, memory));

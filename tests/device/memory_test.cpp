@@ -87,6 +87,20 @@ TEST(CountingResource, CountsLiveAndPeakBytes) {
   EXPECT_EQ(counting.deallocations(), 4);
 }
 
+TEST(CountingResource, OverAnotherCountsFromNothingAndIsCountedThere) {
+  CountingResource outer(host_memory());
+  ASSERT_VALUE(void* first, outer.allocate({100}));
+  MemoryResource& upstream = outer;
+  CountingResource inner(upstream);
+  EXPECT_EQ(inner.live(), Bytes{0});
+  ASSERT_VALUE(void* second, inner.allocate({50}));
+  EXPECT_EQ(inner.peak(), Bytes{50});
+  EXPECT_EQ(outer.peak(), Bytes{150});
+  inner.deallocate(second, {50});
+  outer.deallocate(first, {100});
+  static_assert(!std::is_copy_constructible_v<CountingResource>);
+}
+
 TEST(CountingResource, DoesNotCountWhatFailed) {
   FailingResource failing(host_memory(), 1);
   CountingResource counting(failing);

@@ -40,6 +40,10 @@ TEST_F(FormatsTest, QuantizationMeasuresBytesQualityAndNativeSpeedOnly) {
   EXPECT_EQ(value_of(*bf16, "perplexity_ratio"), 1);
   EXPECT_GT(value_of(*fp8, "mean_kld"), value_of(*int8, "mean_kld")) << "3 mantissa bits against 7";
   EXPECT_LT(value_of(*int8, "weight_bytes"), value_of(*bf16, "weight_bytes"));
+  EXPECT_LT(value_of(*int8, "peak_memory_bytes"), value_of(*bf16, "peak_memory_bytes")) << "of its engine alone";
+  EXPECT_GE(value_of(*int8, "point_peak_memory"),
+            value_of(*int8, "peak_memory_bytes") + value_of(*bf16, "peak_memory_bytes"))
+      << "the baseline's engine is there meanwhile";
   EXPECT_EQ(lab::find_metric(*fp8, "prefill_time"), nullptr) << "emulated";
   EXPECT_THAT(fp8->note, testing::HasSubstr("emulated"));
   for (const char* metric : {"prefill_time", "decode_token_time"}) {

@@ -28,7 +28,7 @@ TEST_F(GraphsTest, EveryWayOfRunningAStepHasItsRowAndItsFigures) {
     const std::string &variant = *lab::find_axis(row, "variant"), &load = *lab::find_axis(row, "load");
     variants[load].insert(variant);
     for (const char* name :
-         {"step_time", "host_plan_per_step", "host_launch_per_step", "peak_memory_bytes", "parameters"})
+         {"step_time", "host_plan_per_step", "host_launch_per_step", "point_peak_memory", "parameters"})
       EXPECT_GT(lab::find_metric(row, name)->value, 0) << name;
     EXPECT_EQ(lab::find_metric(row, "capture_time") != nullptr, variant != kLaunched);
     EXPECT_FALSE(row.path.empty());
