@@ -39,8 +39,12 @@ inline constexpr std::size_t kVerdictSamples = 10;
 //                 error is spent over repeated looks so that at most 1% of equal pairs ever get this verdict, however
 //                 often it was asked for while samples came in
 //   inconclusive  all else
+// From 5 units on the interval reaches at most three times as far as the units do, from 15 on as far as they do.
 // Deterministic: no resampling.
 record::Comparison compare_pairs(std::span<const double> a, std::span<const double> b, record::Better better,
                                  double smallest_effect);
+// The same but for that limit, which records of before 2026-11-30 do not know.
+record::Comparison compare_pairs_unbounded(std::span<const double> a, std::span<const double> b, record::Better better,
+                                           double smallest_effect);
 
 }  // namespace rl::measure

@@ -118,6 +118,33 @@ TEST(Comparison, ALinearDriftCancelsInEveryUnit) {
   EXPECT_NEAR(comparison.ci95.high - comparison.ci95.low, 0, 1e-9);
 }
 
+TEST(Comparison, OfAMachineThatChangedHalfWayReachesNoFartherThanItsUnits) {
+  Series s = interleaved(white(5), 38);
+  for (std::size_t i = 0; i < s.a.size(); ++i) s.a[i] *= i < s.a.size() / 2 ? 1.3 : 1.07;
+  const record::Comparison comparison = compare_pairs(s.a, s.b, Better::lower, 0.02);
+  EXPECT_GT(comparison.ci95.low, 1.03);
+  EXPECT_LT(comparison.ci95.high, 1.34);
+  // Both levels are in it: which of them comes next is not known.
+  EXPECT_LT(comparison.ci95.low, 1.08);
+  EXPECT_GT(comparison.ci95.high, 1.28);
+  const record::Comparison unbounded = compare_pairs_unbounded(s.a, s.b, Better::lower, 0.02);
+  EXPECT_EQ(unbounded.ratio, comparison.ratio);
+  EXPECT_EQ(unbounded.verdict, comparison.verdict);
+  EXPECT_GT(unbounded.ci95.high, 1.5) << "one degree of freedom";
+}
+
+TEST(Comparison, OfThirtyPairsHoldsTheTrueRatioNineteenTimesInTwenty) {
+  for (const Scenario& scenario : all_scenarios()) {
+    int held = 0;
+    for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+      const Series s = interleaved(scenario.make(7919 * seed + 1), 30);
+      const record::Interval interval = compare_pairs(s.a, s.b, Better::lower, 0.02).ci95;
+      held += interval.low <= 1 && 1 <= interval.high;
+    }
+    EXPECT_GE(held, 1860) << scenario.name;
+  }
+}
+
 TEST(Comparison, FewWildPairsDoNotMoveIt) {
   Series s = interleaved(white(11), 60);
   for (const std::size_t i : {5u, 17u, 40u}) s.a[i] *= 50;
