@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "experiments/graphs.h"
 #include "lab/conclude.h"
 
@@ -81,13 +83,15 @@ void conclude_graphs(record::Experiment& record) {
   lab::conclude_hypothesis(record, kDynamicShapes, dynamic, "no valid point with prompts of varying length");
   record.outcome = lab::overall(record);
   if (latency) {
-    record.measured = percent(latency->value) + " less latency";
+    const auto less = [](double share) { return percent(std::abs(share)) + (share < 0 ? " more" : " less"); };
+    record.measured = less(latency->value) + " latency";
     record.meaning = fmt::format(
-        "Captured decode steps of 1 to 8 sequences take {} less time than launched ones (95% interval {} to {})",
-        percent(latency->value), percent(latency->interval.low), percent(latency->interval.high));
+        "Captured decode steps of 1 to 8 sequences take {} time than launched ones (95% interval of what they save {} "
+        "to {})",
+        less(latency->value), percent(latency->interval.low), percent(latency->interval.high));
     const auto add = [&](const std::vector<Estimate>& ratios, const char* text) {
       if (const auto mean = lab::geometric_mean(ratios))
-        record.meaning += fmt::format("; {} {}", percent(saved(*mean).value), text);
+        record.meaning += fmt::format("; {} {}", less(saved(*mean).value), text);
     };
     add(plain, "with plain edges between their kernels");
     add(in_step, "if the host waits for each step before it queues the next");

@@ -6,6 +6,7 @@
 
 #include "experiments/combined_conclude.h"
 #include "experiments/fixture.h"
+#include "experiments/graphs.h"
 #include "record/json.h"
 
 namespace rl::experiments {
@@ -100,6 +101,31 @@ TEST(Combined, ATechniqueWithoutAVerdictIsNotCalledWorthless) {
   EXPECT_EQ(advice_on_batching(Verdict::same, Verdict::same),
             "Nothing here earns its place on this machine: stay with the baseline. Not worth it here: continuous "
             "batching.");
+}
+
+TEST(Graphs, WhatTakesLongerThanLaunchesIsSaidToTakeMore) {
+  record::Experiment record{.id = "graphs"};
+  record.hypotheses = find("graphs")->info.hypotheses;
+  const auto add = [&](const char* variant, double ratio) {
+    const auto label = [](const char* name) { return fmt::format("{}, load decode, batch 1", name); };
+    record.rows.push_back({.axes = {{"variant", variant}, {"load", "decode"}, {"batch", "1"}},
+                           .metrics = {{.name = "parameters", .unit = "1", .value = 7e6, .statistic = "count"}}});
+    if (variant == kLaunched) return;
+    record.comparisons.push_back({.baseline = label(kLaunched),
+                                  .candidate = label(variant),
+                                  .metric = "time",
+                                  .ratio = ratio,
+                                  .ci95 = {ratio - 0.01, ratio + 0.01}});
+  };
+  add(kLaunched, 1);
+  add(kCaptured, 1 / 0.9);
+  add(kPlain, 1 / 1.06);
+  add(kInStep, 1 / 0.95);
+  conclude_graphs(record);
+  EXPECT_EQ(record.measured, "10% less latency");
+  EXPECT_THAT(record.meaning, testing::HasSubstr("take 10% less time than launched ones"));
+  EXPECT_THAT(record.meaning, testing::HasSubstr("; 6.0% more with plain edges between their kernels; 5.0% less if the "
+                                                 "host waits for each step before it queues the next."));
 }
 
 }  // namespace
