@@ -1,5 +1,6 @@
 #include "app/wiring.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "app/machine.h"
@@ -126,17 +127,16 @@ Result<OpenBackend> open_device(const DeviceOptions& options) {
                  .field = "--threads",
                  .expected = "1 to 1024, or 0 for one per core",
                  .found = std::to_string(options.threads)};
-  for (const std::string_view known : {"", "amx", "avx512_bf16", "avx512", "avx2", "none"})
-    if (options.isa == known) {
-      OpenBackend open{.device = cpu::make_device({.threads = options.threads, .isa_limit = options.isa})};
-      open.backend = {.name = "cpu", .device = open.device.get(), .catalog = cpu::catalog(), .probes = cpu::probes()};
-      return open;
-    }
-  return Error{.kind = ErrorKind::usage,
-               .what = "unknown instruction set",
-               .field = "--isa",
-               .expected = "amx, avx512_bf16, avx512, avx2 or none",
-               .found = options.isa};
+  if (!options.isa.empty() &&
+      std::find(std::begin(cpu::kIsaLevels), std::end(cpu::kIsaLevels), options.isa) == std::end(cpu::kIsaLevels))
+    return Error{.kind = ErrorKind::usage,
+                 .what = "unknown instruction set",
+                 .field = "--isa",
+                 .expected = "amx, avx512_bf16, avx512, avx2 or none",
+                 .found = options.isa};
+  OpenBackend open{.device = cpu::make_device({.threads = options.threads, .isa_limit = options.isa})};
+  open.backend = {.name = "cpu", .device = open.device.get(), .catalog = cpu::catalog(), .probes = cpu::probes()};
+  return open;
 }
 
 }  // namespace

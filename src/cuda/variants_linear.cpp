@@ -97,12 +97,17 @@ Status supports_rows(const LinearArgs& args, const Arch& arch) {
 }
 
 // Rows of W and of x as the product reads it begin at multiples of 16 bytes.
-Status supports_vectors(const LinearArgs& args) {
-  RL_TRY(need(args.weight.cols * size_of(weight_type(args)) % 16 == 0, "reads rows of W in 16-byte pieces"));
-  if (quantizes(args)) return ok();
+Status supports_weight_vectors(const LinearArgs& args) {
+  return need(args.weight.cols * size_of(weight_type(args)) % 16 == 0, "reads rows of W in 16-byte pieces");
+}
+Status supports_input_vectors(const LinearArgs& args) {
   return need(
       reinterpret_cast<std::uintptr_t>(args.x.data) % 16 == 0 && args.x.strides[0] * size_of(args.x.dtype) % 16 == 0,
       "reads rows of x in 16-byte pieces");
+}
+Status supports_vectors(const LinearArgs& args) {
+  RL_TRY(supports_weight_vectors(args));
+  return quantizes(args) ? ok() : supports_input_vectors(args);
 }
 
 // The types our own products with mma.sync take.
@@ -129,7 +134,7 @@ DType stream_type(const LinearArgs& args) { return is_16_bit(args.x.dtype) ? arg
 Status supports_stream_of(const LinearArgs& args, const Arch& arch, std::int64_t tokens) {
   RL_TRY(supports_rows(args, arch));
   RL_TRY(need(!blocked(args), "has one scale for a row"));
-  RL_TRY(need(args.weight.cols * size_of(weight_type(args)) % 16 == 0, "reads rows of W in 16-byte pieces"));
+  RL_TRY(supports_weight_vectors(args));
   RL_TRY(need(args.x.shape[0] <= tokens, "takes fewer tokens"));
   return need(stream_fits(arch.version, static_cast<int>(args.x.shape[0]), static_cast<int>(args.weight.cols),
                           is_16_bit(weight_type(args)), input_type(args) == DType::i8),
@@ -138,9 +143,7 @@ Status supports_stream_of(const LinearArgs& args, const Arch& arch, std::int64_t
 // The same of x, as it is or to be quantised.
 Status supports_stream_input(const LinearArgs& args) {
   RL_TRY(supports_types(args));
-  RL_TRY(need(
-      reinterpret_cast<std::uintptr_t>(args.x.data) % 16 == 0 && args.x.strides[0] * size_of(args.x.dtype) % 16 == 0,
-      "reads rows of x in 16-byte pieces"));
+  RL_TRY(supports_input_vectors(args));
   if (!quantizes(args)) return ok();
   RL_TRY(need(is_16_bit(args.x.dtype), "quantises 16-bit numbers"));
   return need(args.weight.cols <= kStreamQuantizeCols, "quantises shorter rows");

@@ -114,12 +114,11 @@ bool amx_allowed() {
 }  // namespace
 
 Arch detect_arch(std::string_view limit) {
-  constexpr std::string_view kLevels[] = {"none", "avx2", "avx512", "avx512_bf16", "amx"};
-  std::size_t level = std::size(kLevels) - 1;
+  std::size_t level = std::size(kIsaLevels) - 1;
   if (!limit.empty()) {
-    const auto* const found = std::find(std::begin(kLevels), std::end(kLevels), limit);
-    RL_CHECK_MSG(found != std::end(kLevels), "an instruction set limit that detect_arch does not list");
-    level = static_cast<std::size_t>(found - std::begin(kLevels));
+    const auto* const found = std::find(std::begin(kIsaLevels), std::end(kIsaLevels), limit);
+    RL_CHECK_MSG(found != std::end(kIsaLevels), "an instruction set limit that is not in kIsaLevels");
+    level = static_cast<std::size_t>(found - std::begin(kIsaLevels));
   }
   Arch arch{.family = Arch::Family::cpu};
 #if defined(__x86_64__)

@@ -9,8 +9,9 @@
 
 namespace rl::cpu {
 
-// What the processor can do, by CPUID. limit: "amx" (all), "avx512_bf16", "avx512", "avx2" or "none" hides what is
-// above it, for tests of the slower paths.
+inline constexpr std::string_view kIsaLevels[] = {"none", "avx2", "avx512", "avx512_bf16", "amx"};
+
+// What the processor can do, by CPUID. limit: one of kIsaLevels hides what is above it, for tests of the slower paths.
 Arch detect_arch(std::string_view limit = {});
 
 // Whatever is recorded has ended.
