@@ -503,13 +503,13 @@ bool Engine::batch_invariant() const { return impl_->batch_invariant; }
 std::int64_t Engine::captured_steps() const { return impl_->cost.captures; }
 const HostCost& Engine::host_cost() const { return impl_->cost; }
 
-Seconds plan_cost_per_step(const HostCost& before, const HostCost& after) {
-  return after.plan_times.median_since(before.plan_times);
+Seconds plan_cost_per_step(const HostCost& before, const HostCost& after, double share) {
+  return after.plan_times.quantile_since(before.plan_times, share);
 }
 
-Seconds launch_cost_per_step(const HostCost& before, const HostCost& after) {
-  return after.replays > before.replays ? after.replay_times.median_since(before.replay_times)
-                                        : after.launch_times.median_since(before.launch_times);
+Seconds launch_cost_per_step(const HostCost& before, const HostCost& after, double share) {
+  return after.replays > before.replays ? after.replay_times.quantile_since(before.replay_times, share)
+                                        : after.launch_times.quantile_since(before.launch_times, share);
 }
 std::int64_t Engine::synchronizations() const { return impl_->stream->synchronizations(); }
 std::int64_t Engine::dead_rows() const { return impl_->scheduler.dead_rows(); }

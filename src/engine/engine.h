@@ -81,10 +81,12 @@ struct HostCost {
   Bytes capture_memory;
 };
 
-// What planning a step and what starting one cost between two looks, at least one step apart: medians. Starting is that
-// of captured steps, if there were any: a prompt's first step, launched, costs as much as hundreds of them.
-Seconds plan_cost_per_step(const HostCost& before, const HostCost& after);
-Seconds launch_cost_per_step(const HostCost& before, const HostCost& after);
+// What planning a step and what starting one cost between two looks, at least one step apart: what `share` of the steps
+// do not exceed. Starting is that of captured steps, if there were any: a prompt's first step, launched, costs as much
+// as hundreds of them. The median is what a user pays; the least tenth is what the program takes where nothing else on
+// the machine slows its processor.
+Seconds plan_cost_per_step(const HostCost& before, const HostCost& after, double share);
+Seconds launch_cost_per_step(const HostCost& before, const HostCost& after, double share);
 
 // Not thread-safe: one thread submits, cancels and steps.
 class Engine {

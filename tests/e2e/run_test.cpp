@@ -85,9 +85,16 @@ TEST_F(RunTest, BenchPrintsRowsInLlamaBenchsTerms) {
                           "inputs: feed", "pp64", "tg16 @ d64 x 2", "read bandwidth", "matrix rate"})
     EXPECT_THAT(bench.out, HasSubstr(row));
   const Finished json = redline({"bench", "-p", "0", "-n", "16", "-r", "2", "-o", "jsonl"});
-  for (const char* key : {"\"n_prompt\"", "\"n_gen\"", "\"n_depth\"", "\"avg_ts\"", "\"samples_ts\"",
-                          "\"host_seconds_per_step\"", "\"peak_memory_bytes\"", "\"logits_checked\": null"})
+  for (const char* key :
+       {"\"n_prompt\"", "\"n_gen\"", "\"n_depth\"", "\"avg_ts\"", "\"samples_ts\"", "\"host_seconds_per_step\"",
+        "\"host_seconds_per_step_least_tenth\"", "\"peak_memory_bytes\"", "\"logits_checked\": null"})
     EXPECT_THAT(json.out, HasSubstr(key));
+  const Finished csv = redline({"bench", "-p", "0", "-n", "16", "-r", "2", "-o", "csv"});
+  const std::size_t head = csv.out.find('\n');
+  ASSERT_NE(head, std::string::npos) << csv.out;
+  EXPECT_EQ(std::count(csv.out.begin(), csv.out.begin() + static_cast<std::ptrdiff_t>(head), ','),
+            std::count(csv.out.begin() + static_cast<std::ptrdiff_t>(head), csv.out.end(), ','))
+      << csv.out;
 }
 
 TEST_F(RunTest, RecordsHoldNoHomeFolder) {

@@ -27,18 +27,21 @@ TEST(MemoryPlan, TotalLeavesOutPinnedMemoryAndTheTableShowsIt) {
   EXPECT_NE(table.find("host copy"), std::string::npos) << table;
 }
 
-TEST(TimeHistogram, TellsTheMedianOfWhatWasAddedSince) {
+TEST(TimeHistogram, TellsQuantilesOfWhatWasAddedSince) {
   TimeHistogram times;
   for (int i = 0; i < 1000; ++i) times.add({1e-3});
   const TimeHistogram before = times;
-  EXPECT_EQ(times.median_since(before).count, 0);
+  EXPECT_EQ(times.quantile_since(before, kMedian).count, 0);
   for (int i = 0; i < 51; ++i) times.add({3e-6 * (1 + i * 1e-4)});
   for (int i = 0; i < 50; ++i) times.add({0.5});
-  EXPECT_NEAR(times.median_since(before).count, 3e-6, 0.03 * 3e-6);
+  EXPECT_NEAR(times.quantile_since(before, kMedian).count, 3e-6, 0.03 * 3e-6);
+  times.add({1e-6});
+  EXPECT_NEAR(times.quantile_since(before, 0).count, 1e-6, 0.03 * 1e-6);
+  EXPECT_NEAR(times.quantile_since(before, kLeastTenth).count, 3e-6, 0.03 * 3e-6);
   times.add({0.5});
   times.add({1e9});
-  EXPECT_NEAR(times.median_since(before).count, 0.25, 0.03);
-  EXPECT_NEAR(times.median_since({}).count, 1e-3, 3e-5);
+  EXPECT_NEAR(times.quantile_since(before, kMedian).count, 0.25, 0.03);
+  EXPECT_NEAR(times.quantile_since({}, kMedian).count, 1e-3, 3e-5);
   times.add({0});
   times.add({-1});
 }

@@ -27,9 +27,11 @@ TEST_F(GraphsTest, EveryWayOfRunningAStepHasItsRowAndItsFigures) {
     ASSERT_TRUE(row.validity.valid) << row.validity.reasons[0];
     const std::string &variant = *lab::find_axis(row, "variant"), &load = *lab::find_axis(row, "load");
     variants[load].insert(variant);
-    for (const char* name :
-         {"step_time", "host_plan_per_step", "host_launch_per_step", "point_peak_memory", "parameters"})
+    for (const char* name : {"step_time", "host_plan_per_step", "host_launch_per_step", "host_launch_least_tenth",
+                             "point_peak_memory", "parameters"})
       EXPECT_GT(lab::find_metric(row, name)->value, 0) << name;
+    EXPECT_LE(lab::find_metric(row, "host_launch_least_tenth")->value,
+              lab::find_metric(row, "host_launch_per_step")->value);
     EXPECT_EQ(lab::find_metric(row, "capture_time") != nullptr, variant != kLaunched);
     EXPECT_FALSE(row.path.empty());
   }
