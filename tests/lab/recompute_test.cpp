@@ -89,6 +89,26 @@ TEST_F(RecomputeTest, WhatWasComputedIsComputedAgainToTheBit) {
   EXPECT_EQ(again.concluded, 1);
 }
 
+// Its interval would reach far beyond its samples; older programs let it.
+TEST_F(RecomputeTest, AnUnboundedIntervalIsAnOlderRecordsAlone) {
+  record::Metric slow{.name = "moved", .unit = "s", .better = record::Better::lower, .seed = 3}, fast = slow;
+  for (int i = 0; i < 38; ++i) {
+    slow.samples.push_back((i < 19 ? 1.3 : 1.07) * (1 + 0.01 * std::fmod(i * 0.6180339887, 1)));
+    fast.samples.push_back(1 + 0.01 * std::fmod(i * 0.4142135623, 1));
+  }
+  measure::summarise(slow);
+  measure::summarise(fast);
+  record::Comparison unbounded = measure::compare_pairs_unbounded(slow.samples, fast.samples, slow.better, 0.02);
+  ASSERT_NE(unbounded.ci95.high, measure::compare_pairs(slow.samples, fast.samples, slow.better, 0.02).ci95.high);
+  experiment_.rows.push_back({.metrics = {slow}});
+  experiment_.rows.push_back({.metrics = {fast}});
+  experiment_.comparisons.push_back(unbounded);
+  run_.started = "2026-11-29T23:59:59Z";
+  EXPECT_TRUE(check(experiment_).findings.empty());
+  run_.started = "2026-11-30T00:00:00Z";
+  EXPECT_EQ(check(experiment_).findings.size(), 1U);
+}
+
 // The last bit of a number.
 void nudge(double& value) { value = std::nextafter(value, 1e9); }
 
