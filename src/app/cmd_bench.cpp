@@ -18,8 +18,9 @@ struct BenchRow {
   double achieved = 0;          // FLOP/s of the matrix products (prefill) or B/s read (decode)
   std::optional<double> share;  // of the ceiling
   std::string pdl;              // whether captured steps have programmatic edges
-  // To plan a step and to start it, where the host does not compute it as well: a captured one, if any was.
-  std::optional<double> host_seconds, host_seconds_least;  // a step: the median, and what the least tenth do not exceed
+  // To plan a step and to start it, where the host does not compute it as well: a captured one, if any was. The median,
+  // and what the least tenth of the steps do not exceed.
+  std::optional<double> host_seconds, host_seconds_least;
   std::int64_t peak_memory_bytes = 0;
   std::string path;
 };
@@ -212,12 +213,14 @@ struct Bench {
     const engine::HostCost before = engine.host_cost();
     RL_ASSIGN(row.rate, measure());
     const engine::HostCost& after = engine.host_cost();
-    if (backend.device->is_queue())
-      for (const auto& [share, seconds] :
-           {std::pair{engine::kMedian, &row.host_seconds}, std::pair{engine::kLeastTenth, &row.host_seconds_least}})
-        *seconds =
-            (engine::plan_cost_per_step(before, after, share) + engine::launch_cost_per_step(before, after, share))
-                .count;
+    if (backend.device->is_queue()) {
+      const auto host_cost = [&](double share) {
+        return (engine::plan_cost_per_step(before, after, share) + engine::launch_cost_per_step(before, after, share))
+            .count;
+      };
+      row.host_seconds = host_cost(engine::kMedian);
+      row.host_seconds_least = host_cost(engine::kLeastTenth);
+    }
     row.peak_memory_bytes = memory.peak().count;
     row.pdl = pdl;
     row.path = path_text(engine.path());

@@ -19,8 +19,8 @@ class TimeHistogram {
     const double octaves = std::log2(std::max(time.count, kLeast) / kLeast);
     ++counts_[std::min(static_cast<std::size_t>(octaves * kPerOctave), counts_.size() - 1)];
   }
-  // What `share` of the times added since `before`, an earlier copy, do not exceed. To within 2.2%,
-  // from 62.5 ns to 0.26 s. 0 of none.
+  // What `share` of the times added since `before`, an earlier copy, do not exceed. To within 2.2%, from 62.5 ns to
+  // 0.26 s. 0 of none.
   Seconds quantile_since(const TimeHistogram& before, double share) const {
     std::int64_t all = 0, seen = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i) all += counts_[i] - before.counts_[i];

@@ -314,8 +314,7 @@ class GraphsExperiment final : public lab::Experiment {
     count("parameters", "1", static_cast<double>(source.config.parameters()));
     row.note =
         "the same tokens from all variants; weights shared; host times are of the row's steps, those of starting one "
-        "of "
-        "its captured steps if it has any";
+        "of its captured steps if it has any";
     record.rows.push_back(std::move(row));
   }
 
