@@ -165,21 +165,38 @@ __device__ inline void let_successors_begin() {
 #endif
 }
 
-// 9.7.13.15 mbarrier: in shared memory, of one phase here.
+// 9.7.13.15 mbarrier: in shared memory. A phase ends when all have arrived; phases have parity 0, 1, 0, ...
 __device__ inline void mbarrier_init(std::uint64_t* barrier, int arrivals) {
   asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(smem_address(barrier)), "r"(arrivals) : "memory");
 }
 __device__ inline void mbarrier_arrive(std::uint64_t* barrier) {
   asm volatile("{.reg .b64 state; mbarrier.arrive.shared.b64 state, [%0];}" ::"r"(smem_address(barrier)) : "memory");
 }
-// Whether all have arrived; does not wait.
-__device__ inline bool mbarrier_is_complete(std::uint64_t* barrier) {
+// Arrives when this thread's cp.async of before have come.
+__device__ inline void mbarrier_arrive_with_copies(std::uint64_t* barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(smem_address(barrier)) : "memory");
+}
+// Whether the phase of this parity has ended; does not wait. Before the first phase parity 1 counts as ended.
+__device__ inline bool mbarrier_is_complete(std::uint64_t* barrier, int parity) {
   std::uint32_t complete;
-  asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], 0; selp.u32 %0, 1, 0, p;}"
+  asm volatile("{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
                : "=r"(complete)
-               : "r"(smem_address(barrier))
+               : "r"(smem_address(barrier)), "r"(parity)
                : "memory");
   return complete != 0;
+}
+// Until it has, without taking turns from those who work.
+__device__ inline void mbarrier_wait(std::uint64_t* barrier, int parity) {
+#if __CUDA_ARCH__ >= 900
+  std::uint32_t complete = 0;
+  while (complete == 0)
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(complete)
+                 : "r"(smem_address(barrier)), "r"(parity)
+                 : "memory");
+#else
+  while (!mbarrier_is_complete(barrier, parity)) __nanosleep(20);
+#endif
 }
 
 }  // namespace rl::cuda::ptx

@@ -20,6 +20,7 @@
 #include "cuda/kernels/common/quantize.cuh"
 #include "cuda/kernels/linear/epilogue.cuh"
 #include "cuda/kernels/linear/fragments.cuh"
+#include "cuda/kernels/linear/fused.cuh"
 #include "cuda/kernels/linear/quantize.cuh"
 #include "cuda/kernels/linear/stream.h"
 #include "cuda/kernels/rows/row_math.cuh"
@@ -28,7 +29,7 @@ namespace rl::cuda {
 namespace {
 
 static_assert(kStreamNormCols == kNormHeldCols);
-constexpr int kWarps = kStreamWarps, kRows = 16;  // of a tile
+constexpr int kWarps = kStreamWarps, kRows = kFusedRows;  // of a tile
 
 template <Mode kMode>
 struct Config {
@@ -45,20 +46,6 @@ struct Config {
   static constexpr int kStageCols = kChunks * S::kChunk, kStagesOfUnit = S::kUnroll / kChunks;
   static_assert(S::kUnroll % kChunks == 0);
 };
-
-// The row of W that is row `group` of half `half` of a tile.
-__device__ inline int row_of(const StreamParams& p, int tile, int half, int group) {
-  switch (p.output) {
-    case StreamOutput::silu:
-      return half * (p.product.rows / 2) + tile * 8 + group;
-    case StreamOutput::rope: {
-      const int tiles = p.rope.head_dim / kRows, head = tile / tiles;
-      return head * p.rope.head_dim + half * (p.rope.head_dim / 2) + tile % tiles * 8 + group;
-    }
-    default:
-      return tile * kRows + half * 8 + group;
-  }
-}
 
 // The stream of a warp over its tiles: which stage is to be loaded next.
 template <Mode kMode>
@@ -80,8 +67,8 @@ struct Ahead {
 #pragma unroll
     for (int half = 0; half < 2; ++half)
       row[half] = static_cast<const char*>(p.product.weight) +
-                  static_cast<std::int64_t>(min(row_of(p, tile, half, group), p.product.rows - 1)) * p.product.cols *
-                      kWeightBytes;
+                  static_cast<std::int64_t>(min(row_of(p, p.output, tile, half, group), p.product.rows - 1)) *
+                      p.product.cols * kWeightBytes;
   }
   // Starts the loads of a stage into the lane's slot, and commits a group in any case.
   __device__ void load(std::uint32_t slot, int tiles) {
@@ -290,39 +277,6 @@ struct Norm {
   }
 };
 
-// Where a token's keys and values go, and the angles of its position.
-struct Place {
-  std::int64_t page, angles;
-  int in_page;
-};
-__device__ inline Place place_of(const RopeAppendParams& r, int token) {
-  const int position = r.positions[token];
-  return {.page = r.page_table[r.seq_of[token] * r.page_table_stride + position / r.page_tokens],
-          .angles = static_cast<std::int64_t>(position) * (r.head_dim / 2),
-          .in_page = position % r.page_tokens};
-}
-
-// An element of q, k or v, turned with its partner: q stays, k and v go to their page.
-template <class T>
-__device__ inline void store_rope(const StreamParams& p, const Place& place, int token, int row, int half, float mine,
-                                  float other, float c, float s) {
-  const RopeAppendParams& r = p.rope;
-  const int head = row / r.head_dim, dim = row % r.head_dim;
-  float value = mine;
-  if (head < r.heads + r.kv_heads) value = half == 0 ? rotated_low(mine, other, c, s) : rotated_high(other, mine, c, s);
-  if (head < r.heads) {
-    static_cast<T*>(p.product.out)[static_cast<std::int64_t>(token) * p.product.rows + row] = from_float<T>(value);
-    return;
-  }
-  const int kv_head = (head - r.heads) % r.kv_heads;
-  const std::int64_t at = ((place.page * r.kv_heads + kv_head) * r.page_tokens + place.in_page) * r.head_dim + dim;
-  void* const pages = head < r.heads + r.kv_heads ? r.k_pages : r.v_pages;
-  if (r.cache_type == DType::f8_e4m3)
-    static_cast<__nv_fp8_e4m3*>(pages)[at] = from_float<__nv_fp8_e4m3>(value);
-  else
-    static_cast<T*>(pages)[at] = from_float<T>(value);
-}
-
 template <class T, Mode kMode>
 __global__ void __launch_bounds__(Config<kMode>::kThreads + Config<kMode>::kHelpers, 1)
     stream_kernel(StreamParams p, int tiles) {
@@ -379,12 +333,12 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads + Config<kMode>::kHelp
   Place place{};
   if (p.output == StreamOutput::rope && token < product.tokens) place = place_of(p.rope, token);
   if constexpr (C::kHelpers > 0) {
-    while (filled < C::kStages && !ptx::mbarrier_is_complete(&x_there)) {
+    while (filled < C::kStages && !ptx::mbarrier_is_complete(&x_there, 0)) {
       ptx::cp_async_wait<C::kEarlyStages - 1>();
       fill(filled + 1);
     }
     fill_all();
-    while (!ptx::mbarrier_is_complete(&x_there)) {}
+    ptx::mbarrier_wait(&x_there, 0);
     ptx::wait_for_predecessors();  // has ended: what it wrote is visible to this thread as well
   } else {
     prepare(fill_all);
@@ -395,7 +349,7 @@ __global__ void __launch_bounds__(Config<kMode>::kThreads + Config<kMode>::kHelp
   const unsigned char* const x_row = xs + row_in_half * x_bytes;  // lane / 4 is a token as well
   int slot = 0, parity = 0;
   for (int tile = first_tile; tile < tiles; tile += static_cast<int>(gridDim.x) * C::kGroups, parity ^= 1) {
-    const int row = row_of(p, tile, half, lane % 8);
+    const int row = row_of(p, p.output, tile, half, lane % 8);
     const bool is_output = token < product.tokens && row < product.rows;
     Addends addends{};
     float w_scale = 1, cosine = 1, sine = 0;
