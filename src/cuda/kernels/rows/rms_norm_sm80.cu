@@ -28,8 +28,9 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(RmsNormParams p) {
       if (at < p.hidden) weight[i] = *reinterpret_cast<const float4*>(p.weight + at);
     }
   }
-  ptx::wait_for_predecessors();
+  // Before the wait: a product that comes next fills its ring with weights meanwhile.
   ptx::let_successors_begin();
+  ptx::wait_for_predecessors();
   const std::int64_t block = blockIdx.x, row = p.rows != nullptr ? p.rows[block] : block;
   const float* x = p.x + row * p.hidden;
   float sum = 0;
