@@ -5,6 +5,7 @@
 #include "cuda/host/cublaslt.h"
 #include "cuda/host/cuda_device.h"
 #include "cuda/host/error.h"
+#include "cuda/kernels/linear/batch.h"
 #include "cuda/kernels/linear/finish.h"
 #include "cuda/kernels/linear/linear.h"
 #include "cuda/kernels/linear/stream.h"
@@ -167,16 +168,71 @@ Status launch_stream(const LinearArgs& args, void*, Stream& stream) {
   return check(linear_stream(stream_params(args), handle_of(stream)), "linear_stream");
 }
 
-// Each block makes x for itself: of more tokens than these an op of its own does it sooner.
+// Sums run in another order than those of few tokens: a sequence's bits change with the batch it is in.
+constexpr ops::Facts kBatch{.graph_safe = true, .pdl_safe = true, .deterministic = true, .batch_invariant = false};
+
+// The type of activations: that of x, or where it is codes or fp32, of the product.
+DType batch_type(const LinearArgs& args) {
+  if (is_16_bit(args.x.dtype)) return args.x.dtype;
+  return is_16_bit(args.out.dtype) ? args.out.dtype : DType::bf16;
+}
+// `params` with codes as x where the product has to make them.
+Status launch_batch_of(const LinearArgs& args, StreamParams params, void* workspace, Stream& stream) {
+  void* const out = params.product.out;  // of the op after it, where there is one
+  RL_ASSIGN(params.product, prepare(args, workspace, stream));
+  params.product.out = out;
+  params.type = batch_type(args);
+  params.input = StreamInput::ready;
+  return check(linear_batch(params, handle_of(stream)), "linear_batch");
+}
+
+Status supports_batch(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  // What is neither runs code that was compiled for 8.9.
+  RL_TRY(need(arch.version == 90 || arch.version >= 120, "needs compute capability 9.0 or 12.0"));
+  RL_TRY(need(args.x.shape[0] <= batch_tokens(weight_type(args), true), "takes at most 64 tokens, 32 of fp8"));
+  RL_TRY(need(input_type(args) == weight_type(args) && !blocked(args), "x has the type of W, and rows have one scale"));
+  RL_TRY(need(input_type(args) != DType::f32, "16-bit numbers or codes"));
+  RL_TRY(need(args.out.dtype == batch_type(args) || args.out.dtype == DType::f32, "out has the type of x, or f32"));
+  RL_TRY(
+      need(args.weight.cols * size_of(weight_type(args)) % kBatchSliceBytes == 0, "takes 128 bytes of a row at once"));
+  return supports_vectors(args);
+}
+Status launch_batch(const LinearArgs& args, void* workspace, Stream& stream) {
+  return launch_batch_of(args, stream_params(args), workspace, stream);
+}
+
+// Where each block makes x for itself: of more tokens than these an op of its own does it sooner.
 constexpr std::int64_t kFusedTokens = 4;
+
+// Whether a product's rows are such that its kernel takes in the op after it, and both of `type`.
+template <StreamOutput kOutput>
+Status supports_output(const FusedLinearArgs& args, DType type) {
+  const LinearArgs& product = args.product;
+  if constexpr (kOutput == StreamOutput::silu) {
+    RL_TRY(need(product.out.dtype == type && !args.silu_mul->scales, "writes numbers of the activations' type"));
+    RL_TRY(need(product.weight.rows % 16 == 0, "has eight rows of gate beside eight of up"));
+  }
+  if constexpr (kOutput == StreamOutput::rope) {
+    RL_TRY(need(product.out.dtype == type, "writes the activations' type"));
+    RL_TRY(need(!args.rope_append->q_norm && !args.rope_append->k_norm, "has no norm of heads"));
+    RL_TRY(need(args.rope_append->head_dim % 16 == 0, "has eight rows of a head beside their partners"));
+  }
+  return ok();
+}
+template <bool kNorm, StreamOutput kOutput>
+Status supports_parts(const FusedLinearArgs& args) {
+  return need(args.norm.has_value() == kNorm && args.silu_mul.has_value() == (kOutput == StreamOutput::silu) &&
+                  args.rope_append.has_value() == (kOutput == StreamOutput::rope),
+              "takes other ops in");
+}
 
 template <bool kNorm, StreamOutput kOutput>
 Status supports_fused(const FusedLinearArgs& args, const Arch& arch) {
-  RL_TRY(need(args.norm.has_value() == kNorm && args.silu_mul.has_value() == (kOutput == StreamOutput::silu) &&
-                  args.rope_append.has_value() == (kOutput == StreamOutput::rope),
-              "takes other ops in"));
+  RL_TRY((supports_parts<kNorm, kOutput>(args)));
   const LinearArgs& product = args.product;
-  RL_TRY(supports_stream_of(product, arch, kFusedTokens));
+  const bool makes_input = kNorm || quantizes(product);
+  RL_TRY(supports_stream_of(product, arch, makes_input ? kFusedTokens : kStreamTokens));
   DType type = product.x.dtype;
   if constexpr (kNorm) {
     const ops::RmsNormArgs& norm = *args.norm;
@@ -190,19 +246,10 @@ Status supports_fused(const FusedLinearArgs& args, const Arch& arch) {
     RL_TRY(need(!ops::are_codes(type), "x is numbers"));
   }
   RL_TRY(need(is_16_bit(type), "rounds to 16 bits"));
-  if constexpr (kOutput == StreamOutput::silu) {
-    RL_TRY(need(product.out.dtype == type && !args.silu_mul->scales, "writes numbers of the activations' type"));
-    RL_TRY(need(product.weight.rows % 16 == 0, "has eight rows of gate beside eight of up"));
-  }
-  if constexpr (kOutput == StreamOutput::rope) {
-    RL_TRY(need(product.out.dtype == type, "writes the activations' type"));
-    RL_TRY(need(!args.rope_append->q_norm && !args.rope_append->k_norm, "has no norm of heads"));
-    RL_TRY(need(args.rope_append->head_dim % 16 == 0, "has eight rows of a head beside their partners"));
-  }
-  return ok();
+  return supports_output<kOutput>(args, type);
 }
 template <StreamOutput kOutput>
-Status launch_fused(const FusedLinearArgs& args, void*, Stream& stream) {
+StreamParams fused_params(const FusedLinearArgs& args) {
   StreamParams params = stream_params(args.product);
   params.output = kOutput;
   if (args.norm) {
@@ -213,7 +260,26 @@ Status launch_fused(const FusedLinearArgs& args, void*, Stream& stream) {
   }
   if constexpr (kOutput == StreamOutput::silu) params.product.out = args.silu_mul->out.data;
   if constexpr (kOutput == StreamOutput::rope) params.rope = rope_params(*args.rope_append);
-  return check(linear_stream(params, handle_of(stream)), "linear_stream");
+  return params;
+}
+template <StreamOutput kOutput>
+Status launch_fused(const FusedLinearArgs& args, void*, Stream& stream) {
+  return check(linear_stream(fused_params<kOutput>(args), handle_of(stream)), "linear_stream");
+}
+
+// Where a stream takes the product, a product by itself has its bits.
+template <StreamOutput kOutput>
+Status supports_fused_batch(const FusedLinearArgs& args, const Arch& arch) {
+  RL_TRY((supports_parts<false, kOutput>(args)));
+  RL_TRY(need(!supports_stream(args.product, arch), "takes what a stream does not"));
+  RL_TRY(need(args.product.x.shape[0] <= batch_tokens(weight_type(args.product), false), "takes at most 32 tokens"));
+  RL_TRY(supports_batch(args.product, arch));
+  return supports_output<kOutput>(args, batch_type(args.product));
+}
+Bytes fused_batch_workspace(const FusedLinearArgs& args) { return quantized_bytes(args.product); }
+template <StreamOutput kOutput>
+Status launch_fused_batch(const FusedLinearArgs& args, void* workspace, Stream& stream) {
+  return launch_batch_of(args.product, fused_params<kOutput>(args), workspace, stream);
 }
 
 Gemm gemm_of(const LinearArgs& args) {
@@ -415,6 +481,7 @@ constexpr ops::Variant<LinearArgs> cublaslt_fp8(const char* name) {
 static_assert(kGemmProposals == 4);
 constexpr ops::Variant<LinearArgs> kVariants[] = {
     {"linear/cuda.stream", kOwn, supports_stream, no_workspace, launch_stream},
+    {"linear/cuda.batch", kBatch, supports_batch, quantized_bytes, launch_batch},
     {"linear/cuda.skinny", kOwn, supports_skinny, quantized_bytes, launch_skinny},
     cublaslt<0>("linear/cuda.cublaslt"),
     cublaslt_fp8<0>("linear/cuda.cublaslt_fp8"),
@@ -435,12 +502,18 @@ template <bool kNorm, StreamOutput kOutput>
 constexpr ops::Variant<FusedLinearArgs> fused(const char* name) {
   return {name, kOwn, supports_fused<kNorm, kOutput>, no_workspace, launch_fused<kOutput>};
 }
+template <StreamOutput kOutput>
+constexpr ops::Variant<FusedLinearArgs> fused_batch(const char* name) {
+  return {name, kBatch, supports_fused_batch<kOutput>, fused_batch_workspace, launch_fused_batch<kOutput>};
+}
 constexpr ops::Variant<FusedLinearArgs> kFused[] = {
     fused<true, StreamOutput::rope>("fused_linear/cuda.norm_stream_rope"),
     fused<true, StreamOutput::silu>("fused_linear/cuda.norm_stream_silu"),
     fused<true, StreamOutput::plain>("fused_linear/cuda.norm_stream"),
     fused<false, StreamOutput::rope>("fused_linear/cuda.stream_rope"),
     fused<false, StreamOutput::silu>("fused_linear/cuda.stream_silu"),
+    fused_batch<StreamOutput::rope>("fused_linear/cuda.batch_rope"),
+    fused_batch<StreamOutput::silu>("fused_linear/cuda.batch_silu"),
 };
 
 }  // namespace

@@ -316,7 +316,10 @@ Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const 
     rows = 2 * c.rows;
   } else if (c.after == After::rope_append) {
     SeqList seqs{{1, 1}, {1, 70}, {1, 64}, {1, 5}};
-    seqs.count = tokens;
+    if (tokens > seqs.count)
+      seqs = {{1, 1}, {1, 70}, {tokens - 2, tokens + 60}};
+    else
+      seqs.count = tokens;
     RL_ASSIGN(auto turned, make_inputs(RopeAppendCase{"", 0, c.heads, c.kv_heads, c.head_dim, seqs},
                                        {types.activation, types.cache}));
     inputs.memory = std::move(turned.memory);
@@ -343,6 +346,9 @@ Result<CaseInputs<FusedLinearArgs>> make_inputs(const FusedLinearCase& c, const 
       RL_ASSIGN(norm.scales, memory.output(DType::f32, {tokens, scale_groups(types.format, c.cols)}));
     }
     product.x = norm.out, product.x_scales = norm.scales;
+  } else if (types.codes) {
+    RL_ASSIGN(const CaseMemory::Coded coded, memory.coded(types.format, tokens, c.cols, c.cols));
+    product.x = coded.codes, product.x_scales = coded.scales;
   } else {
     RL_ASSIGN(product.x, memory.normal(types.activation, {tokens, c.cols}));
   }

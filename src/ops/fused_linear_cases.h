@@ -22,7 +22,7 @@ struct FusedLinearCase {
 struct FusedTypes {
   DType activation;
   quant::Format format;
-  bool codes = false;  // the norm writes codes; else a W8A8 product quantises
+  bool codes = false;  // x is codes, written by the norm if there is one; else a W8A8 product quantises
   DType cache = activation;
 };
 inline constexpr FusedTypes kFusedTypes[] = {
@@ -39,9 +39,6 @@ inline constexpr FusedTypes kFusedTypes[] = {
     {DType::f16, quant::Format::fp8_wo},
 };
 
-// Codes are the norm's to write.
-constexpr bool takes(const FusedLinearCase& c, const FusedTypes& types) { return c.norm || !types.codes; }
-
 inline constexpr FusedLinearCase kFusedLinearCases[] = {
     {"norm", kQuick | kSanitize, 1, 64, true, FusedLinearCase::After::nothing, 40},
     {"norm.bias", kQuick | kSanitize, 3, 176, true, FusedLinearCase::After::nothing, 72, 0, 0, 0, true},
@@ -52,6 +49,11 @@ inline constexpr FusedLinearCase kFusedLinearCases[] = {
     {"rope", kQuick | kSanitize, 1, 96, false, FusedLinearCase::After::rope_append, 0, 3, 1, 16},
     {"norm.rope", kQuick | kSanitize, 4, 144, true, FusedLinearCase::After::rope_append, 0, 4, 2, 48},
     {"norm.rope.bias", kQuick | kSanitize, 2, 272, true, FusedLinearCase::After::rope_append, 0, 2, 2, 32, true},
+    {"silu_mul.eight", kQuick | kSanitize, 8, 96, false, FusedLinearCase::After::silu_mul, 24},
+    {"rope.six", kQuick | kSanitize, 6, 96, false, FusedLinearCase::After::rope_append, 0, 3, 1, 16},
+    {"silu_mul.batch", kQuick | kSanitize, 13, 128, false, FusedLinearCase::After::silu_mul, 40},
+    {"rope.batch", kQuick | kSanitize, 20, 64, false, FusedLinearCase::After::rope_append, 0, 4, 2, 48, true},
+    {"rope.batch.most", kQuick, 32, 192, false, FusedLinearCase::After::rope_append, 0, 3, 1, 80},
     {"demo.qkv", kQuick, 1, kDemo.hidden, true, FusedLinearCase::After::rope_append, 0, kDemo.heads, kDemo.kv_heads,
      kDemo.head_dim},
     {"demo.gate_up", kQuick, 3, kDemo.hidden, true, FusedLinearCase::After::silu_mul, kDemo.ffn},
@@ -61,6 +63,13 @@ inline constexpr FusedLinearCase kFusedLinearCases[] = {
     {"llama-3-8b.qkv", kLong, 1, kLlama8b.hidden, true, FusedLinearCase::After::rope_append, 0, kLlama8b.heads,
      kLlama8b.kv_heads, kLlama8b.head_dim},
     {"llama-3-8b.gate_up", kLong, 2, kLlama8b.hidden, true, FusedLinearCase::After::silu_mul, kLlama8b.ffn},
+    {"llama-3-8b.gate_up.eight", kLong, 8, kLlama8b.hidden, false, FusedLinearCase::After::silu_mul, kLlama8b.ffn},
+    {"llama-3.2-1b.gate_up.batch", kLong, 16, kLlama1b.hidden, false, FusedLinearCase::After::silu_mul, kLlama1b.ffn},
+    {"llama-3-8b.qkv.batch", kLong, 32, kLlama8b.hidden, false, FusedLinearCase::After::rope_append, 0, kLlama8b.heads,
+     kLlama8b.kv_heads, kLlama8b.head_dim},
+    {"llama-3-8b.gate_up.batch", kLong, 23, kLlama8b.hidden, false, FusedLinearCase::After::silu_mul, kLlama8b.ffn},
+    {"rope.batch.rows", kLong, 12, 128, false, FusedLinearCase::After::rope_append, 0, 40, 40, 160, true},
+    {"silu_mul.batch.tiles", kLong, 30, 128, false, FusedLinearCase::After::silu_mul, 20000, 0, 0, 0, true},
     {"widest_norm", kLong, 3, 8192, true, FusedLinearCase::After::silu_mul, 1000},
 };
 
