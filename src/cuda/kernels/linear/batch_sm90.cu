@@ -18,11 +18,11 @@
 #include <algorithm>
 #include <mutex>
 
-#include "cuda/kernels/common/convert.cuh"
 #include "cuda/kernels/common/launch.h"
 #include "cuda/kernels/common/smem.cuh"
 #include "cuda/kernels/linear/batch.h"
 #include "cuda/kernels/linear/epilogue.cuh"
+#include "cuda/kernels/linear/fragments.cuh"
 #include "cuda/kernels/linear/fused.cuh"
 #include "cuda/ptx/tensor_copy.h"
 
@@ -36,13 +36,6 @@ constexpr int kMostGroups = 2 * kWarps;      // of 16 rows, of a tile
 constexpr int kMostStages = 16, kLeastStages = 3, kMostXStages = 4;
 constexpr int kEarlyBytes = 64 << 10;  // measured on an H200
 constexpr int kAlignment = 1024;       // of stages: the pattern in which boxes are swizzled repeats after that
-
-// W and x: 16-bit numbers of the activations' type, or 8-bit codes.
-enum class Elements { wide, int8, fp8 };
-constexpr Elements elements_of(DType type) {
-  return type == DType::i8 ? Elements::int8 : type == DType::f8_e4m3 ? Elements::fp8 : Elements::wide;
-}
-__host__ __device__ constexpr int bytes_of(Elements elements) { return elements == Elements::wide ? 2 : 1; }
 
 // Numbers of 4 bytes between two rows of partial sums: a multiple of 8 that is not one of 32.
 __host__ __device__ constexpr int sums_stride(int tokens) { return tokens + 8; }
@@ -77,9 +70,9 @@ struct Turn {
 };
 
 // An output, or with kOutput other than plain a pair of them: rows `in_group` of both halves.
-template <class T, Elements kElements, StreamOutput kOutput>
+template <class T, Mode kMode, StreamOutput kOutput>
 struct Output {
-  using Sum = std::conditional_t<kElements == Elements::int8, int, float>;
+  using Sum = std::conditional_t<kMode == Mode::int8, int, float>;
   const StreamParams& p;
   int row[2];
   float bias[2] = {}, scale[2] = {1, 1};
@@ -89,15 +82,15 @@ struct Output {
     for (int half = 0; half < 2; ++half) {
       if (row[half] >= p.product.rows) continue;
       if (p.product.bias != nullptr) bias[half] = p.product.bias[row[half]];
-      if constexpr (kElements != Elements::wide) scale[half] = p.product.w_scale[row[half]];
+      if constexpr (Shape<kMode>::kX8) scale[half] = p.product.w_scale[row[half]];
     }
   }
   // As epilogue.cuh has it.
   __device__ static float scaled(Sum sum, float x_scale, float w_scale) {
-    if constexpr (kElements == Elements::wide)
-      return sum;
-    else
+    if constexpr (Shape<kMode>::kX8)
       return __fmul_rn(__fmul_rn(static_cast<float>(sum), x_scale), w_scale);
+    else
+      return sum;
   }
   // Of kCount tokens from `token` on: what is read comes before what is written, so that latencies are one.
   template <int kCount>
@@ -128,20 +121,22 @@ struct Output {
   }
 };
 
-template <class T, Elements kElements, int kTokens, StreamOutput kOutput>
+// kMode: same16, or with 8-bit codes of W and of x int8 or fp8.
+template <class T, Mode kMode, int kTokens, StreamOutput kOutput>
 __global__ void __launch_bounds__(kThreads, 1)
     batch_kernel(const __grid_constant__ CUtensorMap w_map, const __grid_constant__ CUtensorMap x_map, StreamParams p,
                  Plan plan) {
-  using Out = Output<T, kElements, kOutput>;
+  using S = Shape<kMode>;
+  using Out = Output<T, kMode, kOutput>;
   using Sum = typename Out::Sum;
   constexpr int kColumns = kTokens / 8;  // of the mma
-  constexpr int kSliceCols = kRowBytes / bytes_of(kElements);
+  constexpr int kSliceCols = kRowBytes / 16 * S::kLaneCols;
   constexpr bool kPairs = kOutput != StreamOutput::plain;
   extern __shared__ unsigned char unaligned[];
   __shared__ std::uint64_t weights_there[kMostStages], weights_read[kMostStages];
   __shared__ std::uint64_t x_there[kMostXStages], x_read[kMostXStages];
   __shared__ Place places[kOutput == StreamOutput::rope ? kTokens : 1];
-  __shared__ float x_scales[kElements == Elements::wide ? 1 : kTokens];
+  __shared__ float x_scales[S::kX8 ? kTokens : 1];
   const LinearParams& product = p.product;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int first_tile = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
@@ -248,7 +243,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     };
 
     Sum sum[2][kColumns][4] = {};
-    const auto multiply = [&]<int kGroups>() {
+    const auto multiply_steps = [&]<int kGroups>() {
       for (int step = 0; step < steps; ++step, turn.next(plan.stages), x_turn.next(plan.x_stages)) {
         const std::uint32_t w = ring + turn.slot * stage + at, x = x_ring + x_turn.slot * x_stage + x_at;
         ptx::mbarrier_wait(&weights_there[turn.slot], turn.parity);
@@ -262,7 +257,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
           for (int n = 0; n < kTokens / 16; ++n)
             ptx::ldmatrix_x4(b[n], x + n * 16 * kRowBytes + ((2 * k + lane / 8 % 2) ^ (lane % 8)) * 16);
-          if constexpr (kElements == Elements::fp8) {
+          if constexpr (kMode == Mode::fp8) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {  // of 32 columns
               std::uint32_t wide[kGroups][4];
@@ -275,20 +270,17 @@ __global__ void __launch_bounds__(kThreads, 1)
                 std::uint32_t low, high;
                 fp8_to_half(b[n / 2][n % 2 * 2 + half], low, high);
 #pragma unroll
-                for (int g = 0; g < kGroups; ++g) ptx::mma_m16n8k16<__half>(sum[g][n], wide[g], low, high);
+                for (int g = 0; g < kGroups; ++g)
+                  multiply<T, kMode>(sum[g][n], wide[g][0], wide[g][1], wide[g][2], wide[g][3], low, high);
               }
             }
           } else {
 #pragma unroll
             for (int n = 0; n < kColumns; ++n)
 #pragma unroll
-              for (int g = 0; g < kGroups; ++g) {
-                const std::uint32_t b0 = b[n / 2][n % 2 * 2], b1 = b[n / 2][n % 2 * 2 + 1];
-                if constexpr (kElements == Elements::int8)
-                  ptx::mma_m16n8k32_s8(sum[g][n], a[g], b0, b1);
-                else
-                  ptx::mma_m16n8k16<T>(sum[g][n], a[g], b0, b1);
-              }
+              for (int g = 0; g < kGroups; ++g)
+                multiply<T, kMode>(sum[g][n], a[g][0], a[g][1], a[g][2], a[g][3], b[n / 2][n % 2 * 2],
+                                   b[n / 2][n % 2 * 2 + 1]);
           }
         }
         __syncwarp();
@@ -308,17 +300,17 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int i = 0; i < kAhead; ++i) load_before(i);
     }
     if (own_groups == 2)
-      multiply.template operator()<2>();
+      multiply_steps.template operator()<2>();
     else
-      multiply.template operator()<1>();  // a warp without any: of what there is, and not kept
+      multiply_steps.template operator()<1>();  // a warp without any: of what there is, and not kept
     ptx::wait_for_predecessors();  // have ended, since x is there: what they wrote is visible to this thread as well
-    if constexpr (kElements != Elements::wide)
+    if constexpr (S::kX8)
       if (thread < product.tokens) x_scales[thread] = product.x_scale[thread];
-    const auto x_scale = [&](int token) { return kElements == Elements::wide ? 1.0f : x_scales[token]; };
+    const auto x_scale = [&](int token) { return S::kX8 ? x_scales[token] : 1.0f; };
 
     if (slices == 1) {
       // Of `places` and `x_scales`.
-      if constexpr (kOutput == StreamOutput::rope || kElements != Elements::wide) ptx::barrier<1>(kMultiplying);
+      if constexpr (kOutput == StreamOutput::rope || S::kX8) ptx::barrier<1>(kMultiplying);
       const auto store_all = [&]<class OutType>() {
 #pragma unroll
         for (int g = 0; g < 2; ++g) {
@@ -397,7 +389,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       } else {
         const int row = group * kFusedRows + in_group;
         if (row >= product.rows) return;
-        add_up(item, in_group, kElements == Elements::wide ? 1.0f : product.w_scale[row], value);
+        add_up(item, in_group, S::kX8 ? product.w_scale[row] : 1.0f, value);
 #pragma unroll
         for (int t = 0; t < 4; ++t) {
           if (token0 + t >= product.tokens) continue;
@@ -518,7 +510,7 @@ cudaError_t make_map(CUtensorMap& map, DType type, const void* data, const Tenso
 // W as [heads][halves][slices][rows of a half][columns of a slice], and as its box the rows of a stage, or with RoPE
 // those of a group.
 cudaError_t map_weight(CUtensorMap& map, const StreamParams& p, const Plan& plan) {
-  const auto element = static_cast<cuuint64_t>(bytes_of(elements_of(p.product.weight_type)));
+  const auto element = static_cast<cuuint64_t>(size_of(p.product.weight_type));
   const auto cols = static_cast<cuuint64_t>(p.product.cols), rows = static_cast<cuuint64_t>(p.product.rows);
   const cuuint64_t slice = kRowBytes / element, row_bytes = cols * element;
   cuuint64_t in_half = rows, halves = 1, heads = 1;
@@ -538,7 +530,7 @@ cudaError_t map_weight(CUtensorMap& map, const StreamParams& p, const Plan& plan
 }
 
 cudaError_t map_x(CUtensorMap& map, const StreamParams& p, int tokens, const Plan& plan) {
-  const auto element = static_cast<cuuint64_t>(bytes_of(elements_of(p.product.x_type)));
+  const auto element = static_cast<cuuint64_t>(size_of(p.product.x_type));
   const cuuint64_t slice = kRowBytes / element;
   return make_map<3>(
       map, p.product.x_type, p.product.x,
@@ -547,11 +539,11 @@ cudaError_t map_x(CUtensorMap& map, const StreamParams& p, int tokens, const Pla
        .box = {static_cast<cuuint32_t>(slice), static_cast<cuuint32_t>(tokens), static_cast<cuuint32_t>(plan.slices)}});
 }
 
-template <class T, Elements kElements, int kTokens, StreamOutput kOutput>
+template <class T, Mode kMode, int kTokens, StreamOutput kOutput>
 cudaError_t run(const StreamParams& p, cudaStream_t stream) {
-  constexpr auto* kKernel = batch_kernel<T, kElements, kTokens, kOutput>;
+  constexpr auto* kKernel = batch_kernel<T, kMode, kTokens, kOutput>;
   Facts facts;
-  if (const cudaError_t code = facts_of<batch_kernel<T, kElements, kTokens, kOutput>>(facts); code != cudaSuccess)
+  if (const cudaError_t code = facts_of<batch_kernel<T, kMode, kTokens, kOutput>>(facts); code != cudaSuccess)
     return code;
   const Plan plan = plan_of(facts, kTokens, p.product.rows);
   if (plan.groups == 0) return cudaErrorInvalidConfiguration;  // of a device with less than 48 KiB
@@ -564,35 +556,35 @@ cudaError_t run(const StreamParams& p, cudaStream_t stream) {
   return launch_allowed(kKernel, grid, kThreads, static_cast<std::size_t>(smem), stream, w_map, x_map, p, plan);
 }
 
-template <class T, Elements kElements, int kTokens>
+template <class T, Mode kMode, int kTokens>
 cudaError_t run_output(const StreamParams& p, cudaStream_t stream) {
   switch (p.output) {
     case StreamOutput::silu:
-      return run<T, kElements, kTokens, StreamOutput::silu>(p, stream);
+      return run<T, kMode, kTokens, StreamOutput::silu>(p, stream);
     case StreamOutput::rope:
-      return run<T, kElements, kTokens, StreamOutput::rope>(p, stream);
+      return run<T, kMode, kTokens, StreamOutput::rope>(p, stream);
     default:
-      return run<T, kElements, kTokens, StreamOutput::plain>(p, stream);
+      return run<T, kMode, kTokens, StreamOutput::plain>(p, stream);
   }
 }
 
-template <class T, Elements kElements>
+template <class T, Mode kMode>
 cudaError_t run_tokens(const StreamParams& p, cudaStream_t stream) {
-  if (p.product.tokens <= 16) return run_output<T, kElements, 16>(p, stream);
-  if (p.product.tokens <= kBatchFewTokens) return run_output<T, kElements, kBatchFewTokens>(p, stream);
-  if constexpr (kElements != Elements::fp8) return run<T, kElements, kBatchTokens, StreamOutput::plain>(p, stream);
+  if (p.product.tokens <= 16) return run_output<T, kMode, 16>(p, stream);
+  if (p.product.tokens <= kBatchFewTokens) return run_output<T, kMode, kBatchFewTokens>(p, stream);
+  if constexpr (kMode != Mode::fp8) return run<T, kMode, kBatchTokens, StreamOutput::plain>(p, stream);
   return cudaErrorInvalidValue;
 }
 
 template <class T>
 cudaError_t run_type(const StreamParams& p, cudaStream_t stream) {
-  switch (elements_of(p.product.weight_type)) {
-    case Elements::int8:
-      return run_tokens<T, Elements::int8>(p, stream);
-    case Elements::fp8:
-      return run_tokens<T, Elements::fp8>(p, stream);
+  switch (p.product.weight_type) {
+    case DType::i8:
+      return run_tokens<T, Mode::int8>(p, stream);
+    case DType::f8_e4m3:
+      return run_tokens<T, Mode::fp8>(p, stream);
     default:
-      return p.product.weight_type == p.type ? run_tokens<T, Elements::wide>(p, stream) : cudaErrorInvalidValue;
+      return p.product.weight_type == p.type ? run_tokens<T, Mode::same16>(p, stream) : cudaErrorInvalidValue;
   }
 }
 
@@ -600,7 +592,7 @@ cudaError_t run_type(const StreamParams& p, cudaStream_t stream) {
 
 cudaError_t linear_batch(const StreamParams& p, cudaStream_t stream) {
   const int most = batch_tokens(p.product.weight_type, p.output == StreamOutput::plain);
-  const int slice = kRowBytes / bytes_of(elements_of(p.product.weight_type));
+  const int slice = kRowBytes / size_of(p.product.weight_type);
   if (p.input != StreamInput::ready || p.product.tokens > most || p.product.cols % slice != 0 ||
       p.product.x_type != p.product.weight_type)
     return cudaErrorInvalidValue;
