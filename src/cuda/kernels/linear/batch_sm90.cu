@@ -16,9 +16,9 @@
 // of its tile's shares of the columns, which the card's size decides.
 
 #include <algorithm>
-#include <mutex>
 
 #include "cuda/kernels/common/launch.h"
+#include "cuda/kernels/common/per_device.h"
 #include "cuda/kernels/common/smem.cuh"
 #include "cuda/kernels/linear/batch.h"
 #include "cuda/kernels/linear/epilogue.cuh"
@@ -412,7 +412,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 // What a device has room for.
 struct Facts {
-  int smem_bytes = 0;  // of a block, dynamic; 0: not asked yet
+  int smem_bytes = 0;  // of a block, dynamic
   int blocks = 0;      // that run at once
 };
 constexpr int kStaticBytes = 3 << 10;  // shared memory that the kernels have beside it, at most
@@ -421,33 +421,21 @@ constexpr int kStaticBytes = 3 << 10;  // shared memory that the kernels have be
 // cudaErrorNoKernelImageForDevice for a kernel translated from code of before 9.0.
 template <auto kKernel>
 cudaError_t facts_of(Facts& facts) {
-  constexpr int kDevices = 64;
-  static std::mutex mutex;
-  static Facts known[kDevices];
-  int device = 0;
-  if (const cudaError_t code = cudaGetDevice(&device); code != cudaSuccess) return code;
-  const std::lock_guard lock(mutex);
-  if (device < kDevices && known[device].smem_bytes > 0) {
-    facts = known[device];
-    return cudaSuccess;
-  }
-  cudaFuncAttributes attributes{};
-  if (const cudaError_t code = cudaFuncGetAttributes(&attributes, kKernel); code != cudaSuccess) return code;
-  if (attributes.ptxVersion < 90) return cudaErrorNoKernelImageForDevice;
-  if (const cudaError_t code =
-          cudaDeviceGetAttribute(&facts.smem_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-      code != cudaSuccess)
-    return code;
-  if (const cudaError_t code = cudaDeviceGetAttribute(&facts.blocks, cudaDevAttrMultiProcessorCount, device);
-      code != cudaSuccess)
-    return code;
-  facts.smem_bytes -= kStaticBytes;
-  if (const cudaError_t code =
-          cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, facts.smem_bytes);
-      code != cudaSuccess)
-    return code;
-  if (device < kDevices) known[device] = facts;
-  return cudaSuccess;
+  static PerDevice<Facts> known;
+  return known.get(facts, [](int device, Facts& asked) {
+    cudaFuncAttributes attributes{};
+    if (const cudaError_t code = cudaFuncGetAttributes(&attributes, kKernel); code != cudaSuccess) return code;
+    if (attributes.ptxVersion < 90) return cudaErrorNoKernelImageForDevice;
+    if (const cudaError_t code =
+            cudaDeviceGetAttribute(&asked.smem_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+        code != cudaSuccess)
+      return code;
+    if (const cudaError_t code = cudaDeviceGetAttribute(&asked.blocks, cudaDevAttrMultiProcessorCount, device);
+        code != cudaSuccess)
+      return code;
+    asked.smem_bytes -= kStaticBytes;
+    return cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, asked.smem_bytes);
+  });
 }
 
 // As few tiles a block as its warps can take, as equal ones as can be, and as few warps to a row's columns as there is

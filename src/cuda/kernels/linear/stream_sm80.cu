@@ -15,8 +15,8 @@
 // multiprocessors; on an H200 96 KiB reached 94% of the read rate, 160 KiB 96% (docs/performance.md).
 
 #include <algorithm>
-#include <atomic>
 
+#include "cuda/kernels/common/per_device.h"
 #include "cuda/kernels/common/quantize.cuh"
 #include "cuda/kernels/linear/epilogue.cuh"
 #include "cuda/kernels/linear/fragments.cuh"
@@ -430,29 +430,18 @@ struct Facts {
 };
 template <auto kKernel, bool kWide>
 cudaError_t facts_of(Facts& facts) {
-  constexpr int kDevices = 64;
-  static std::atomic<int> known[kDevices];
-  int device = 0;
-  if (const cudaError_t code = cudaGetDevice(&device); code != cudaSuccess) return code;
-  constexpr int kUnit = 1000;
-  int packed = device < kDevices ? known[device].load(std::memory_order_relaxed) : 0;
-  if (packed == 0) {
+  static PerDevice<Facts> known;
+  return known.get(facts, [](int device, Facts& asked) {
     cudaFuncAttributes attributes{};
-    int multiprocessors = 0;
     if (const cudaError_t code = cudaFuncGetAttributes(&attributes, kKernel); code != cudaSuccess) return code;
-    if (const cudaError_t code = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+    if (const cudaError_t code = cudaDeviceGetAttribute(&asked.multiprocessors, cudaDevAttrMultiProcessorCount, device);
         code != cudaSuccess)
       return code;
-    const StreamConfig config = stream_config(attributes.ptxVersion, kWide);
+    asked.version = attributes.ptxVersion;
+    const StreamConfig config = stream_config(asked.version, kWide);
     const int most = config.smem_kib * 1024 - static_cast<int>(attributes.sharedSizeBytes);
-    if (const cudaError_t code = cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
-        code != cudaSuccess)
-      return code;
-    packed = multiprocessors * kUnit + attributes.ptxVersion;
-    if (device < kDevices) known[device].store(packed, std::memory_order_relaxed);
-  }
-  facts = {packed % kUnit, packed / kUnit};
-  return cudaSuccess;
+    return cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  });
 }
 
 template <class T, Mode kMode>
