@@ -41,8 +41,13 @@ __global__ void __launch_bounds__(TiledConfig::kThreads, kKind == TiledKind::fp8
   constexpr int kElement = kKind == TiledKind::bf16 || kKind == TiledKind::f16 ? 2 : 1;
   constexpr int kStageCols = C::kStageBytes / kElement;
   constexpr int kTokens = kBlocked ? C::kBlockedTokens : C::kTokens, kM = kTokens / 32;  // m16 tiles of a warp
-  // 9.0 computes mma.sync of e4m3 in steps of fp16: unrolled, their operands would spill.
+  // 9.0 computes mma.sync of e4m3 in steps of fp16: unrolled, their operands would spill. So would what 8.0's compiler
+  // reads ahead of 16-bit numbers.
+#if __CUDA_ARCH__ == 800
+  constexpr int kUnrollK = kElement == 2 ? 2 : 4;
+#else
   constexpr int kUnrollK = kKind == TiledKind::fp8 || kBlocked ? 1 : 4;
+#endif
   extern __shared__ __align__(128) unsigned char smem[];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int token0 = static_cast<int>(blockIdx.y) * kTokens, row0 = static_cast<int>(blockIdx.x) * C::kRows;
