@@ -267,11 +267,12 @@ Status launch_fused(const FusedLinearArgs& args, void*, Stream& stream) {
   return check(linear_stream(fused_params<kOutput>(args), handle_of(stream)), "linear_stream");
 }
 
-// Where a stream takes the product, a product by itself has its bits.
+// Where a stream takes the product, a product by itself has its bits; sums of int8 have them anyway.
 template <StreamOutput kOutput>
 Status supports_fused_batch(const FusedLinearArgs& args, const Arch& arch) {
   RL_TRY((supports_parts<false, kOutput>(args)));
-  RL_TRY(need(!supports_stream(args.product, arch), "takes what a stream does not"));
+  RL_TRY(need(input_type(args.product) == DType::i8 || !supports_stream(args.product, arch),
+              "takes what a stream does not"));
   RL_TRY(need(args.product.x.shape[0] <= batch_tokens(weight_type(args.product), false), "takes at most 32 tokens"));
   RL_TRY(supports_batch(args.product, arch));
   return supports_output<kOutput>(args, batch_type(args.product));
