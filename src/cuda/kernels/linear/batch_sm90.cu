@@ -19,7 +19,8 @@
 
 #include "cuda/kernels/common/launch.h"
 #include "cuda/kernels/common/per_device.h"
-#include "cuda/kernels/common/smem.cuh"
+#include "cuda/kernels/common/ring.cuh"
+#include "cuda/kernels/common/tensor_map.h"
 #include "cuda/kernels/linear/batch.h"
 #include "cuda/kernels/linear/epilogue.cuh"
 #include "cuda/kernels/linear/fragments.cuh"
@@ -58,14 +59,6 @@ struct Plan {
   // Partial sums of all who have some of the columns; of one alone they stay in registers.
   __host__ __device__ constexpr int sums_bytes(int tokens) const {
     return slices == 1 ? 0 : slices * groups * kFusedRows * sums_stride(tokens) * 4;
-  }
-};
-
-// The stages of a block, one after the other, through the slots of a ring.
-struct Turn {
-  int slot = 0, parity = 0;
-  __device__ void next(int stages) {
-    if (++slot == stages) slot = 0, parity ^= 1;
   }
 };
 
@@ -464,35 +457,6 @@ Plan plan_of(const Facts& facts, int tokens, int rows) {
     }
   }
   return {};
-}
-
-// A tensor, innermost dimension first; strides in bytes, of all but the first.
-template <int kRank>
-struct Tensor {
-  cuuint64_t sizes[kRank], strides[kRank - 1];
-  cuuint32_t box[kRank];
-};
-template <int kRank>
-cudaError_t make_map(CUtensorMap& map, DType type, const void* data, const Tensor<kRank>& tensor) {
-  static const auto encode = [] {
-    constexpr unsigned kSince = 12000;
-    void* address = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &address, kSince, cudaEnableDefault, &found) !=
-            cudaSuccess ||
-        found != cudaDriverEntryPointSuccess)
-      address = nullptr;
-    return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(address);
-  }();
-  if (encode == nullptr) return cudaErrorNotSupported;
-  constexpr cuuint32_t kOnes[] = {1, 1, 1, 1, 1};
-  const auto element = type == DType::bf16  ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                       : type == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                            : CU_TENSOR_MAP_DATA_TYPE_UINT8;
-  const CUresult code = encode(&map, element, kRank, const_cast<void*>(data), tensor.sizes, tensor.strides, tensor.box,
-                               kOnes, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                               CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  return code == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 // W as [heads][halves][slices][rows of a half][columns of a slice], and as its box the rows of a stage, or with RoPE
