@@ -9,6 +9,7 @@
 #include "cuda/kernels/linear/finish.h"
 #include "cuda/kernels/linear/linear.h"
 #include "cuda/kernels/linear/stream.h"
+#include "cuda/kernels/linear/wgmma.h"
 #include "cuda/variants.h"
 #include "ops/codes.h"
 
@@ -464,6 +465,31 @@ Status launch_tiled(const LinearArgs& args, void* workspace, Stream& stream) {
   return check(linear_tiled(params, handle_of(stream)), "linear_tiled");
 }
 
+// What 9.0's units cut off, as of kLibraryFp8: a block of columns is four of their steps.
+constexpr ops::Facts kWgmmaFp8{
+    .graph_safe = true, .pdl_safe = true, .deterministic = true, .sum_error = kLibraryFp8.sum_error};
+
+template <DType kCodes, WgmmaTokens kTokens>
+Status supports_wgmma(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(supports_rows(args, arch));
+  RL_TRY(need(arch.version == 90, "needs compute capability 9.0"));
+  RL_TRY(need(input_type(args) == kCodes && blocked(args) == (kCodes == DType::f8_e4m3), "int8, or e4m3 in blocks"));
+  RL_TRY(need(args.weight.rows % 16 == 0, "rows are a multiple of 16"));
+  constexpr std::int64_t kLeast = kTokens == WgmmaTokens::k256 ? 128 : kSkinnyTokens;
+  RL_TRY(need(args.x.shape[0] > kLeast, "takes more tokens"));
+  return supports_vectors(args);
+}
+template <WgmmaTokens kTokens>
+Status launch_wgmma(const LinearArgs& args, void* workspace, Stream& stream) {
+  RL_ASSIGN(const LinearParams params, prepare(args, workspace, stream));
+  return check(linear_wgmma(params, kTokens, handle_of(stream)), "linear_wgmma");
+}
+template <DType kCodes, WgmmaTokens kTokens>
+constexpr ops::Variant<LinearArgs> wgmma(const char* name) {
+  return {name, kCodes == DType::i8 ? kOwn : kWgmmaFp8, supports_wgmma<kCodes, kTokens>, quantized_bytes,
+          launch_wgmma<kTokens>};
+}
+
 Status launch_simple(const LinearArgs& args, void* workspace, Stream& stream) {
   RL_ASSIGN(const LinearParams params, prepare(args, workspace, stream));
   return check(linear_simple(params, handle_of(stream)), "linear_simple");
@@ -487,6 +513,10 @@ constexpr ops::Variant<LinearArgs> kVariants[] = {
     cublaslt<0>("linear/cuda.cublaslt"),
     cublaslt_fp8<0>("linear/cuda.cublaslt_fp8"),
     {"linear/cuda.cublaslt_fp8_sums", kLibraryFp8, supports_cublaslt_fp8_sums, sums_workspace, launch_sums},
+    wgmma<DType::i8, WgmmaTokens::k256>("linear/cuda.wgmma_int8"),
+    wgmma<DType::i8, WgmmaTokens::k128>("linear/cuda.wgmma_int8_128"),
+    wgmma<DType::f8_e4m3, WgmmaTokens::k256>("linear/cuda.wgmma_fp8_block"),
+    wgmma<DType::f8_e4m3, WgmmaTokens::k128>("linear/cuda.wgmma_fp8_block_128"),
     {"linear/cuda.cublaslt_int8", kOwn, supports_cublaslt_int8, sums_workspace, launch_sums},
     {"linear/cuda.cublaslt_widened", kLibrary, supports_cublaslt_widened, widened_workspace, launch_cublaslt_widened},
     {"linear/cuda.tiled", kOwn, supports_tiled, tiled_workspace, launch_tiled},

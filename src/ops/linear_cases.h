@@ -75,6 +75,8 @@ inline constexpr LinearCase kLinearCases[] = {
     {"batch", kQuick | kSanitize, 21, 37, 192},
     {"batch.bias_accumulate", kQuick | kSanitize, 64, 70, 128, true, true},
     {"batch.strided_x", kQuick | kSanitize, 9, 83, 64, false, false, 72},
+    {"tiles.bias_accumulate", kQuick | kSanitize, 130, 144, 272, true, true},
+    {"tiles.strided_x", kQuick | kSanitize, 270, 304, 400, false, false, 416, 20, 0},
     {"demo.qkv", kQuick, 1, kDemo.qkv_rows(), kDemo.hidden},
     {"demo.qkv.prefill", kQuick, 70, kDemo.qkv_rows(), kDemo.hidden, false, false, 0, 9, 0},
     {"demo.gate_up", kQuick, 3, 2 * kDemo.ffn, kDemo.hidden},

@@ -22,6 +22,15 @@ __device__ inline void mbarrier_expect(std::uint64_t* barrier, int bytes) {
 }
 // 9.7.9.27.1.2 cp.async.bulk.tensor: the box at these coordinates, innermost first, to shared memory; what lies outside
 // of the tensor is zeros. The barrier counts its bytes.
+__device__ inline void copy_box(std::uint32_t shared, const CUtensorMap& map, std::uint64_t* barrier, int c0, int c1) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          shared),
+      "l"(&map), "r"(smem_address(barrier)), "r"(c0), "r"(c1)
+      : "memory");
+#endif
+}
 __device__ inline void copy_box(std::uint32_t shared, const CUtensorMap& map, std::uint64_t* barrier, int c0, int c1,
                                 int c2) {
 #if __CUDA_ARCH__ >= 900
@@ -42,10 +51,47 @@ __device__ inline void copy_box(std::uint32_t shared, const CUtensorMap& map, st
       : "memory");
 #endif
 }
+// The same to both blocks of a pair, at this place of each one's shared memory and counted by its own barrier.
+__device__ inline void copy_box_to_pair(std::uint32_t shared, const CUtensorMap& map, std::uint64_t* barrier, int c0,
+                                        int c1) {
+#if __CUDA_ARCH__ >= 900
+  constexpr std::uint16_t kBoth = 3;
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, "
+      "%4}], [%2], %5;" ::"r"(shared),
+      "l"(&map), "r"(smem_address(barrier)), "r"(c0), "r"(c1), "h"(kBoth)
+      : "memory");
+#endif
+}
 // 9.7.9.15 prefetch.tensormap
 __device__ inline void prefetch_map(const CUtensorMap& map) {
 #if __CUDA_ARCH__ >= 900
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+#endif
+}
+
+// 10.1 %cluster_ctarank: which of its cluster's blocks this is.
+__device__ inline int rank_in_cluster() {
+  std::uint32_t rank = 0;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+  return static_cast<int>(rank);
+}
+// 9.7.13.4 barrier.cluster: until all threads of the cluster that have not ended are here.
+__device__ inline void cluster_barrier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
+#endif
+}
+// 9.7.9.23 mapa, 9.7.13.15.13 mbarrier.arrive: at the same barrier of the cluster's block `rank`.
+__device__ inline void mbarrier_arrive_at(std::uint64_t* barrier, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{.reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.shared::cluster.b64 "
+      "_, [remote];}" ::"r"(smem_address(barrier)),
+      "r"(rank)
+      : "memory");
 #endif
 }
 
