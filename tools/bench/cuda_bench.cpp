@@ -1,6 +1,6 @@
 // Kernel times at model shapes: each variant that supports a shape, from a captured graph of calls over several sets of
 // random inputs in rotation, beside the card's read bandwidth and cuBLASLt's matrix rate of the same run.
-// usage: redline_cuda_bench [linear|attention|decode|small|ceilings ...]
+// usage: redline_cuda_bench [linear|linear:FORMAT|attention|decode|small|ceilings ...]
 
 #include <cstdio>
 #include <cstring>
@@ -90,17 +90,18 @@ quant::PackedWeight weight_over(const Buffer& data, float* scales, quant::Format
           .scales = quant::scales_of(format) == quant::Scales::none ? nullptr : scales};
 }
 
-Status linear(Bench& bench) {
+Status linear(Bench& bench, const std::function<bool(std::string)>& wanted) {
   struct Shape {
     std::int64_t rows, cols;
   };
   constexpr Shape kShapes[] = {{28672, 4096}, {4096, 14336}, {6144, 4096}, {4096, 4096}, {128256, 4096}};
   using quant::Format;
-  std::printf("\nlinear: variant, format, tokens, rows x cols: us, TB/s of weights, TFLOP/s\n");
   RL_ASSIGN(const Buffer scales, bench.random(128256 * 4 * 4));
   RL_ASSIGN(const Buffer workspace, Buffer::make(bench.device->memory(), {std::int64_t{1} << 30}));
   for (const Format format :
-       {Format::bf16, Format::fp8, Format::fp8_block, Format::int8, Format::int8_wo, Format::fp8_wo})
+       {Format::bf16, Format::fp8, Format::fp8_block, Format::int8, Format::int8_wo, Format::fp8_wo}) {
+    if (!wanted("linear") && !wanted(std::string("linear:") + name_of(format))) continue;
+    std::printf("\nlinear: variant, format, tokens, rows x cols: us, TB/s of weights, TFLOP/s\n");
     for (const Shape shape : kShapes) {
       const std::int64_t bytes = shape.rows * shape.cols * size_of(quant::element_type(format));
       const int sets = static_cast<int>(std::clamp<std::int64_t>(400'000'000 / bytes, 2, 12));
@@ -110,7 +111,7 @@ Status linear(Bench& bench) {
         weights.push_back(std::move(w));
       }
       for (const std::int64_t tokens : {1, 4, 16, 64, 512, 2048}) {
-        if (tokens > 16 && (shape.rows > 100000 || (format != Format::bf16 && shape.rows != 28672))) continue;
+        if (tokens > 16 && shape.rows > 100000) continue;
         if (tokens == 4 && format != Format::bf16) continue;
         RL_ASSIGN(const Buffer x, bench.random(tokens * shape.cols * 2));
         RL_ASSIGN(const Buffer out, bench.random(tokens * shape.rows * 2));
@@ -139,6 +140,7 @@ Status linear(Bench& bench) {
       }
       std::fflush(stdout);
     }
+  }
   return ok();
 }
 
@@ -330,14 +332,14 @@ Status run(int argc, char** argv) {
   Bench bench;
   RL_ASSIGN(bench.device, make_device(0));
   RL_ASSIGN(bench.stream, bench.device->make_stream());
-  const auto wanted = [&](const char* part) {
+  const auto wanted = [&](const std::string& part) {
     for (int i = 1; i < argc; ++i)
-      if (std::strcmp(argv[i], part) == 0) return true;
+      if (argv[i] == part) return true;
     return argc == 1;
   };
   std::printf("%s\n", bench.device->info().name.c_str());
   if (wanted("ceilings")) RL_TRY(ceilings(bench));
-  if (wanted("linear")) RL_TRY(linear(bench));
+  RL_TRY(linear(bench, wanted));
   if (wanted("attention")) RL_TRY(attention(bench));
   if (wanted("decode")) RL_TRY(decode(bench));
   if (wanted("small")) RL_TRY(small(bench));
