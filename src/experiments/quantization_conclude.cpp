@@ -168,8 +168,11 @@ class Formats {
       if (m.shape != own->shape || !m.speed || quality == nullptr || !within(*quality)) continue;
       if (fastest == nullptr || m.speed->value > fastest->speed->value) fastest = &m;
     }
-    std::string text = fmt::format("; a prefill takes {} times as long in it as in 16 bits",
-                                   format_significant(1 / own->speed->value, 2));
+    const double longer = 1 / own->speed->value;
+    std::string text = longer < 1.1 ? fmt::format("; a prefill takes {}% longer in it than in 16 bits",
+                                                  format_significant(100 * (longer - 1), 2))
+                                    : fmt::format("; a prefill takes {} times as long in it as in 16 bits",
+                                                  format_significant(longer, 2));
     if (fastest != nullptr && fastest->speed->interval.low > 1)
       text += fmt::format(", the fastest is {0}: `--format {0}`", fastest->format);
     return text;
