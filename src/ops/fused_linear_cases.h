@@ -51,6 +51,8 @@ inline constexpr FusedLinearCase kFusedLinearCases[] = {
     {"norm.rope.bias", kQuick | kSanitize, 2, 272, true, FusedLinearCase::After::rope_append, 0, 2, 2, 32, true},
     {"silu_mul.eight", kQuick | kSanitize, 8, 96, false, FusedLinearCase::After::silu_mul, 24},
     {"rope.six", kQuick | kSanitize, 6, 96, false, FusedLinearCase::After::rope_append, 0, 3, 1, 16},
+    {"silu_mul.batch.eight", kQuick | kSanitize, 8, 256, false, FusedLinearCase::After::silu_mul, 40},
+    {"rope.batch.five", kQuick | kSanitize, 5, 128, false, FusedLinearCase::After::rope_append, 0, 3, 1, 16, true},
     {"silu_mul.batch", kQuick | kSanitize, 13, 128, false, FusedLinearCase::After::silu_mul, 40},
     {"rope.batch", kQuick | kSanitize, 20, 64, false, FusedLinearCase::After::rope_append, 0, 4, 2, 48, true},
     {"rope.batch.most", kQuick, 32, 192, false, FusedLinearCase::After::rope_append, 0, 3, 1, 80},
