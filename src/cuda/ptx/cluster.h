@@ -26,4 +26,23 @@ __device__ inline void store_cluster(std::uint32_t* shared, unsigned rank, std::
 #endif
 }
 
+// 9.7.9.24 mapa, 9.7.13.15.13 mbarrier.arrive: at the same barrier of the cluster's block `rank`.
+__device__ inline void mbarrier_arrive_at(std::uint64_t* barrier, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{.reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [remote];}" ::
+          "r"(smem_address(barrier)),
+      "r"(rank)
+      : "memory");
+#endif
+}
+// 10.1 %cluster_ctarank: which of its cluster's blocks this is.
+__device__ inline int rank_in_cluster() {
+  std::uint32_t rank = 0;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+  return static_cast<int>(rank);
+}
+
 }  // namespace rl::cuda::ptx

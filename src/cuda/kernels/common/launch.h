@@ -31,25 +31,6 @@ cudaError_t launch_allowed(void (*kernel)(Formal...), dim3 grid, dim3 block, std
   return cudaLaunchKernelEx(&config, kernel, std::forward<Actual>(args)...);
 }
 
-// The same of a kernel whose blocks are clusters of two; 9.0 and newer.
-template <class... Formal, class... Actual>
-cudaError_t launch_pairs(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t smem_bytes, cudaStream_t stream,
-                         Actual&&... args) {
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {2, 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = smem_bytes;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = 2;
-  return cudaLaunchKernelEx(&config, kernel, std::forward<Actual>(args)...);
-}
-
 // Of a kernel that always needs as much. Errors: also those of the attribute that more than 48 KiB need.
 template <class... Formal, class... Actual>
 cudaError_t launch(void (*kernel)(Formal...), dim3 grid, dim3 block, std::size_t smem_bytes, cudaStream_t stream,

@@ -5,7 +5,7 @@
 
 namespace rl::cuda {
 
-// As launch(), with at most 48 KiB of dynamic shared memory. Errors: those of cudaLaunchKernelEx.
+// As launch_allowed(). Errors: those of cudaLaunchKernelEx.
 template <class... Formal, class... Actual>
 cudaError_t launch_cluster(void (*kernel)(Formal...), dim3 grid, unsigned cluster, dim3 block, std::size_t smem_bytes,
                            cudaStream_t stream, Actual&&... args) {

@@ -12,10 +12,12 @@
 #include <algorithm>
 
 #include "cuda/kernels/common/element.cuh"
+#include "cuda/kernels/common/launch_cluster.h"
 #include "cuda/kernels/common/resident.h"
 #include "cuda/kernels/common/ring.cuh"
 #include "cuda/kernels/common/tensor_map.h"
 #include "cuda/kernels/linear/wgmma.h"
+#include "cuda/ptx/cluster.h"
 #include "cuda/ptx/tensor_copy.h"
 #include "cuda/ptx/wgmma.h"
 
@@ -134,7 +136,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     ptx::fence_mbarrier_init();
   }
-  ptx::cluster_barrier();
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
   ptx::let_successors_begin();
 
   const auto token0_of = [&](int tile) { return tile % token_tiles * C::kTokens; };
@@ -167,7 +170,8 @@ __global__ void __launch_bounds__(kThreads, 1)
         }
     }
     __syncwarp();
-    ptx::cluster_barrier();  // nobody leaves whose memory another still writes to
+    ptx::cluster_arrive();
+    ptx::cluster_wait();  // nobody leaves whose memory another still writes to
     return;
   }
 
@@ -253,7 +257,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int h = 0; h < kHalves; ++h) store_tokens(p, sum[h], token0 + first_token + 64 * h, row0);
   }
-  ptx::cluster_barrier();
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
 }
 
 template <bool kBlocked, int kHalves>
@@ -279,7 +284,7 @@ cudaError_t run(const LinearParams& p, cudaStream_t stream) {
     return code;
   const int tiles = (p.tokens + C::kTokens - 1) / C::kTokens * ((p.rows + kPair * kRows - 1) / (kPair * kRows));
   const dim3 grid(static_cast<unsigned>(std::min(tiles, blocks / kPair) * kPair));
-  return launch_pairs(kKernel, grid, kThreads, C::kSmemBytes, stream, w_map, x_map, p);
+  return launch_cluster(kKernel, grid, kPair, kThreads, C::kSmemBytes, stream, w_map, x_map, p);
 }
 
 template <int kHalves>
