@@ -29,6 +29,7 @@ AttentionParams params_of(const AttentionArgs& args) {
           .heads = static_cast<int>(args.q.shape[1]),
           .kv_heads = static_cast<int>(args.kv.k.shape[1]),
           .head_dim = static_cast<int>(args.q.shape[2]),
+          .pages = static_cast<int>(args.kv.k.shape[0]),
           .page_tokens = static_cast<int>(args.kv.k.shape[2]),
           .max_q = static_cast<int>(args.max_q),
           .max_kv = static_cast<int>(args.max_kv),
@@ -66,6 +67,14 @@ Status supports_vectors(const AttentionArgs& args, const Arch& arch) {
   return need(!is_fp8(args), "reads a cache of 16-bit numbers only");
 }
 
+Status supports_wgmma(const AttentionArgs& args, const Arch& arch) {
+  RL_TRY(supports_vectors(args, arch));
+  RL_TRY(need(arch.version == 90, "needs compute capability 9.0"));
+  RL_TRY(need(args.kv.k.shape[2] >= 8, "pages hold 8 tokens or more"));
+  return need(args.kv.k.shape[0] * args.kv.k.shape[1] * args.kv.k.shape[2] <= INT32_MAX,
+              "counts rows of all pages in 32 bits");
+}
+
 Status supports_one_query(const AttentionArgs& args, const Arch& arch) {
   RL_TRY(supports_pieces(args, arch));
   RL_TRY(need(!is_fp8(args) || (args.q.shape[2] % 16 == 0 && args.q.shape[2] <= 128),
@@ -91,25 +100,39 @@ Status supports_flash_kv8(const AttentionArgs& args, const Arch& arch) {
   RL_TRY(supports_pieces(args, arch));
   return need(is_fp8(args) && args.q.shape[2] % 16 == 0, "reads a cache in fp8, head_dim a multiple of 16");
 }
-Status launch_flash_kv8(const AttentionArgs& args, void*, Stream& stream) {
-  return check(attention_flash_kv8(params_of(args), handle_of(stream)), "attention_flash_kv8");
+Status flash(const AttentionParams& params, Stream& stream) {
+  return check(attention_flash(params, handle_of(stream)), "attention_flash");
 }
+Status flash_kv8(const AttentionParams& params, Stream& stream) {
+  return check(attention_flash_kv8(params, handle_of(stream)), "attention_flash_kv8");
+}
+Status flash_wgmma(const AttentionParams& params, Stream& stream) {
+  return check(attention_flash_wgmma(params, semaphores_of(stream), handle_of(stream)), "attention_flash_wgmma");
+}
+using Flash = Status(const AttentionParams& params, Stream& stream);
+template <Flash kFlash>
 Status launch_flash(const AttentionArgs& args, void*, Stream& stream) {
-  return check(attention_flash(params_of(args), handle_of(stream)), "attention_flash");
+  return kFlash(params_of(args), stream);
 }
 
 // A step of chunks beside decoding sequences: flash for those with several queries, decode for those with one. Which is
 // which the device reads from cu_q; a sequence's bits are those it has in a step of its kind.
+template <auto kSupportsFlash>
 Status supports_mixed(const AttentionArgs& args, const Arch& arch) {
   RL_TRY(supports_one_query(args, arch));
+  RL_TRY(kSupportsFlash(args, arch));
   return need(args.max_q > 1 && args.index.kv_len.shape[0] > 1, "takes several sequences, some with several queries");
 }
+template <Flash kFlash>
 Status launch_mixed(const AttentionArgs& args, void* workspace, Stream& stream) {
   AttentionParams params = params_of(args);
   params.one_query_apart = true;
-  RL_TRY(is_fp8(args) ? check(attention_flash_kv8(params, handle_of(stream)), "attention_flash_kv8")
-                      : check(attention_flash(params, handle_of(stream)), "attention_flash"));
+  RL_TRY(kFlash(params, stream));
   return launch_decode(args, workspace, stream);
+}
+template <Flash kFlash, auto kSupportsFlash>
+constexpr ops::Variant<AttentionArgs> mixed(const char* name) {
+  return {name, kOwn, supports_mixed<kSupportsFlash>, decode_workspace, launch_mixed<kFlash>};
 }
 
 Bytes standard_workspace(const AttentionArgs& args) { return {attention_standard_workspace(params_of(args))}; }
@@ -127,9 +150,12 @@ Status launch_simple(const AttentionArgs& args, void*, Stream& stream) {
 
 constexpr ops::Variant<AttentionArgs> kVariants[] = {
     {"attention/cuda.decode", kOwn, supports_decode, decode_workspace, launch_decode},
-    {"attention/cuda.mixed", kOwn, supports_mixed, decode_workspace, launch_mixed},
-    {"attention/cuda.flash", kOwn, supports_vectors, no_workspace, launch_flash},
-    {"attention/cuda.flash_kv8", kOwn, supports_flash_kv8, no_workspace, launch_flash_kv8},
+    mixed<flash_wgmma, supports_wgmma>("attention/cuda.mixed_wgmma"),
+    mixed<flash, supports_vectors>("attention/cuda.mixed"),
+    mixed<flash_kv8, supports_flash_kv8>("attention/cuda.mixed_kv8"),
+    {"attention/cuda.flash_wgmma", kOwn, supports_wgmma, no_workspace, launch_flash<flash_wgmma>},
+    {"attention/cuda.flash", kOwn, supports_vectors, no_workspace, launch_flash<flash>},
+    {"attention/cuda.flash_kv8", kOwn, supports_flash_kv8, no_workspace, launch_flash<flash_kv8>},
     {"attention/cuda.simple", kOwn, supports_simple, no_workspace, launch_simple},
     // After the variant that takes everything: only an experiment that asks for it by name gets it.
     {"attention/cuda.standard", kOwn, supports_vectors, standard_workspace, launch_standard},

@@ -102,7 +102,7 @@ class AttentionExperiment final : public lab::Experiment {
     }
     AttentionCase& inputs = *inputs_;
     inputs.set_causal(shape.causal);
-    RL_ASSIGN(AttentionRun flash, AttentionRun::make(context, inputs, ".flash"));
+    RL_ASSIGN(AttentionRun flash, AttentionRun::make(context, inputs, "flash"));
     RL_TRY(flash.check(context));
     const measure::Task flash_task{.name = "flash", .run = [&] { return flash.run(); }};
     RL_ASSIGN(std::optional<AttentionRun> standard, make_standard(context, inputs, shape, point, record));
@@ -195,7 +195,7 @@ class AttentionExperiment final : public lab::Experiment {
                                                     record::Experiment& record) {
     const double scores = static_cast<double>(shape.batch * shape.heads) * std::pow(static_cast<double>(shape.seq), 2);
     if (scores > too_many_scores_) return std::optional<AttentionRun>();
-    auto made = AttentionRun::make(context, inputs, ".standard");
+    auto made = AttentionRun::make(context, inputs, "standard");
     if (made) return std::optional<AttentionRun>(std::move(*made));
     if (made.error().rule != "attention.memory") return std::move(made).error();
     too_many_scores_ = std::min(scores, too_many_scores_);

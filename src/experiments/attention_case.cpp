@@ -120,14 +120,18 @@ void AttentionCase::set_causal(bool causal) {
   tokens_to_check_ = edge_tokens(shape_);
 }
 
-Result<AttentionRun> AttentionRun::make(lab::Context& context, const AttentionCase& inputs, std::string_view suffix) {
+Result<AttentionRun> AttentionRun::make(lab::Context& context, const AttentionCase& inputs, std::string_view kind) {
   const ops::Variant<ops::AttentionArgs>* chosen = nullptr;
-  for (const auto& variant : context.backend.catalog.attention)
-    if (chosen == nullptr && std::string_view(variant.name).ends_with(suffix)) chosen = &variant;
-  if (chosen == nullptr)
-    return Error{.kind = ErrorKind::unsupported,
-                 .what = fmt::format("the {} backend has no attention variant {}", context.backend.name, suffix)};
-  RL_TRY(chosen->supports(inputs.args(), context.backend.device->info().arch));
+  Status supported =
+      Error{.kind = ErrorKind::unsupported,
+            .what = fmt::format("the {} backend has no attention variant {}", context.backend.name, kind)};
+  for (const auto& variant : context.backend.catalog.attention) {
+    const std::string_view name = variant.name, own = name.substr(name.find('.') + 1);
+    if (chosen != nullptr || own.substr(0, own.find('_')) != kind) continue;
+    supported = variant.supports(inputs.args(), context.backend.device->info().arch);
+    if (supported) chosen = &variant;
+  }
+  RL_TRY(std::move(supported));
 
   AttentionRun run;
   run.variant_ = chosen;

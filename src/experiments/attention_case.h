@@ -38,9 +38,10 @@ class AttentionCase {
 // One variant with its workspace, over inputs that outlive it.
 class AttentionRun {
  public:
-  // `suffix` picks the first variant whose name ends so (".flash"). Errors: unsupported with its reason; out_of_memory
+  // The first variant of this kind that takes the inputs, as the engine would choose it: "flash" is
+  // attention/cuda.flash or attention/cuda.flash_wgmma. Errors: unsupported with the reason of the last; out_of_memory
   // (rule "attention.memory": the workspace), with what is needed and what was free.
-  static Result<AttentionRun> make(lab::Context& context, const AttentionCase& inputs, std::string_view suffix);
+  static Result<AttentionRun> make(lab::Context& context, const AttentionCase& inputs, std::string_view kind);
   // Runs once into an output filled with NaN and compares a sample of tokens with the oracle. Errors: internal, with
   // the comparison. Keep the result: checked() says what was checked.
   Status check(lab::Context& context);

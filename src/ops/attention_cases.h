@@ -79,6 +79,7 @@ inline constexpr AttentionCase kAttentionCases[] = {
     {"window_across_tiles", kQuick, 2, 1, 128, {{200, 330}, {70, 71}}, true, 100},
     {"full.ragged", kQuick, 4, 2, 128, {{150, 150}, {33, 97}, {64, 128}}, false},
     {"pages_16.128", kQuick, 2, 1, 128, {{70, 100}, {1, 33}}, true, 0, 0, false, 16},
+    {"pages_8", kQuick, 2, 1, 128, {{70, 300}}, true, 0, 0, false, 8},
     {"pages_32", kQuick, 2, 1, 64, {{70, 100}, {130, 192}}, true, 0, 0, false, 32},
     {"pages_256", kQuick, 2, 1, 128, {{150, 600}, {1, 257}}, true, 0, 0, false, 256},
     {"head_dim_80", kQuick, 2, 1, 80, {{140, 140}, {65, 129}}},

@@ -33,6 +33,13 @@ template <int kWhich>
 __device__ inline void barrier(int threads) {
   asm volatile("bar.sync %0, %1;" ::"n"(kWhich), "r"(threads) : "memory");
 }
+__device__ inline void barrier(int which, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(which), "r"(threads) : "memory");
+}
+// bar.arrive: counts as one of them, and does not wait.
+__device__ inline void barrier_arrive(int which, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(which), "r"(threads) : "memory");
+}
 
 // 9.7.9.25.3.1 cp.async: 16 bytes from global to shared memory, past L1. `valid` false writes zeros and reads nothing.
 __device__ inline void cp_async_16(std::uint32_t shared, const void* global, bool valid) {
@@ -124,6 +131,11 @@ __device__ inline void convert_e4m3x4(std::uint32_t codes, std::uint32_t& low, s
       "cvt.rn.f16x2.e4m3x2 %1, second;}"
       : "=r"(low), "=r"(high)
       : "r"(codes));
+}
+
+// 9.7.9.11 st.shared: 16 bytes of zeros.
+__device__ inline void store_zeros(std::uint32_t shared) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(shared), "r"(0) : "memory");
 }
 
 // 9.7.9.8 ld.global.nc with no place kept in L1: 16 bytes of weights that are read once.

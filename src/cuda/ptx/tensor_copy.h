@@ -14,6 +14,13 @@ __device__ inline void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 #endif
 }
+// 9.7.13.5 fence.proxy: what this thread has written to shared memory is seen by copies and products that run beside
+// it.
+__device__ inline void fence_async() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
 // 9.7.13.15.12 mbarrier.arrive.expect_tx: arrives, and the phase does not end before `bytes` more have been copied.
 __device__ inline void mbarrier_expect(std::uint64_t* barrier, int bytes) {
 #if __CUDA_ARCH__ >= 900

@@ -13,7 +13,7 @@ struct AttentionParams {
   const std::int32_t* cu_q;          // [seqs + 1]
   void* out;                         // [tokens, heads, head_dim], of `out_type`
   DType type, cache_type, out_type;  // cache_type: `type`, or f8_e4m3
-  int tokens, seqs, heads, kv_heads, head_dim, page_tokens;
+  int tokens, seqs, heads, kv_heads, head_dim, pages, page_tokens;
   int max_q, max_kv;  // upper bounds
   std::int64_t q_stride, page_table_stride;
   float scale;
@@ -25,7 +25,11 @@ struct AttentionParams {
 // FlashAttention-2 (Dao, arXiv 2307.08691) with mma.sync and cp.async. 16-bit types, out of the same; head_dim a
 // multiple of 8 up to 256; page_tokens a power of two.
 cudaError_t attention_flash(const AttentionParams& params, cudaStream_t stream);
-// The same of a cache of e4m3 codes; head_dim a multiple of 16.
+// FlashAttention-3 (Shah et al., arXiv 2407.08608), its 16-bit part: 9.0 alone. As attention_flash; page_tokens 8 or
+// more, rows of all pages fewer than 2^31. counters: 2, zeros before and after. Errors: also those of tensor maps
+// (common/tensor_map.h).
+cudaError_t attention_flash_wgmma(const AttentionParams& params, std::uint32_t* counters, cudaStream_t stream);
+// The same as attention_flash of a cache of e4m3 codes; head_dim a multiple of 16.
 cudaError_t attention_flash_kv8(const AttentionParams& params, cudaStream_t stream);
 
 // The sequences with one query; the query heads of a kv head are the rows of one mma: heads / kv_heads up to 16. Types

@@ -13,6 +13,7 @@
 
 #include "cuda/kernels/common/element.cuh"
 #include "cuda/kernels/common/launch_cluster.h"
+#include "cuda/kernels/common/quad.cuh"
 #include "cuda/kernels/common/resident.h"
 #include "cuda/kernels/common/ring.cuh"
 #include "cuda/kernels/common/tensor_map.h"
@@ -37,26 +38,6 @@ struct Config {
   static constexpr int kStages = (192 << 10) / kStageBytes;
   static constexpr int kSmemBytes = kAlignment + kStages * kStageBytes;
 };
-
-// Four words of each lane of a quad: word i of lane j becomes word j of lane i.
-__device__ inline void transpose_quad(std::uint32_t (&word)[4], int lane) {
-#pragma unroll
-  for (int distance = 1; distance <= 2; distance *= 2)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (i & distance) continue;
-      std::uint32_t &low = word[i], &high = word[i + distance];
-      const bool upper = lane & distance;
-      const std::uint32_t other = __shfl_xor_sync(0xffffffffu, upper ? low : high, distance);
-      (upper ? low : high) = other;
-    }
-}
-
-template <class T>
-__device__ inline std::uint32_t packed(float low, float high) {
-  const Vector<T, 2> both{from_float<T>(low), from_float<T>(high)};
-  return reinterpret_cast<const std::uint32_t&>(both);
-}
 
 // The sums of 64 tokens from `token0` on: scaled unless blocked, as linear/epilogue.cuh has it.
 template <class Sum>
@@ -103,8 +84,8 @@ __device__ inline void store_tokens(const LinearParams& p, const Sum (&sum)[64],
         std::uint32_t word[kQuad];
 #pragma unroll
         for (int j = 0; j < kQuad; ++j)
-          word[j] = p.out_type == DType::bf16 ? packed<__nv_bfloat16>(value[j][0], value[j][1])
-                                              : packed<__half>(value[j][0], value[j][1]);
+          word[j] = p.out_type == DType::bf16 ? pack_pair<__nv_bfloat16>(value[j][0], value[j][1])
+                                              : pack_pair<__half>(value[j][0], value[j][1]);
         transpose_quad(word, lane);  // eight rows of a lane for two of each of four
         const int row = row0 + 8 * (quad + lane % 4);
         if (has_token && row < p.rows)
