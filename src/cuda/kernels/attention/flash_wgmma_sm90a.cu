@@ -33,8 +33,6 @@ constexpr int kPiece = 64, kPieceBytes = 128;                 // of a row: as mu
 constexpr int kStep = 16;                                     // of what one product sums over
 constexpr int kAlignment = 1024;  // of tiles: the pattern in which boxes are swizzled repeats after that
 constexpr int kLoadRegisters = 40, kMultiplyRegisters = 232;
-// Named barriers: whose turn it is, and whether the item's place has been read or written.
-constexpr int kTurn = 1, kItemRead = 3, kItemThere = 4, kItemThreads = 32 + kGroups * kGroup;
 constexpr float kSlack = 8;  // as in flash_sm80.cu
 constexpr float kLowest = -3e38f;
 
@@ -95,6 +93,7 @@ struct Finder {
 template <class C>
 struct Shared {
   std::uint64_t q_there, q_read, k_there[C::kStages], k_read[C::kStages], v_there[C::kStages], v_read[C::kStages], tail;
+  std::uint64_t item_there, item_read;
   Item item;
 };
 
@@ -108,19 +107,20 @@ __device__ inline void load_items(const AttentionParams& p, const CUtensorMap& q
   const std::uint32_t k_at = smem + C::kQBytes, v_at = k_at + C::kStages * C::kTileBytes;
   const int page_shift = log2_of(p.page_tokens), box = min(p.page_tokens, C::kKeys), boxes = C::kKeys / box;
   Finder finder;
-  int q_parity = 1, tail_parity = 0;
+  int parity = 1, tail_parity = 0;
   Turn k{.parity = 1}, v{.parity = 1};
   int number = static_cast<int>(blockIdx.x);
 #pragma unroll 1
   for (;;) {
     const Item item = finder.find<C::kKeys>(p, number);
-    ptx::barrier(kItemRead, kItemThreads);
-    if (lane == 0) shared.item = item;
-    __syncwarp();
-    ptx::barrier_arrive(kItemThere, kItemThreads);
+    ptx::mbarrier_wait(&shared.item_read, parity);
+    if (lane == 0) {
+      shared.item = item;
+      ptx::mbarrier_arrive(&shared.item_there);
+    }
     if (item.rows == 0) break;
-    ptx::mbarrier_wait(&shared.q_read, q_parity);
-    q_parity ^= 1;
+    ptx::mbarrier_wait(&shared.q_read, parity);
+    parity ^= 1;
     if (lane == 0) ptx::mbarrier_expect(&shared.q_there, C::kQBytes);
     __syncwarp();
     if (lane < C::kPieces)
@@ -188,22 +188,22 @@ __device__ inline void compute_items(const AttentionParams& p, int group, std::u
   const std::uint32_t k_at = smem + C::kQBytes, v_at = k_at + C::kStages * C::kTileBytes;
   const std::uint64_t q_operand = ptx::rows_of_128_bytes(smem + group * kGroupRows * kPieceBytes);
   const float scale = p.scale * kLog2e;
-  const auto take_turn = [&] { ptx::barrier(kTurn + group, kGroups * kGroup); };
-  const auto pass_turn = [&] { ptx::barrier_arrive(kTurn + 1 - group, kGroups * kGroup); };
+  const auto take_turn = [&] { ptx::barrier(1 + group, kGroups * kGroup); };
+  const auto pass_turn = [&] { ptx::barrier_arrive(2 - group, kGroups * kGroup); };
   const auto arrive = [&](std::uint64_t* barrier) {
     if (lane == 0) ptx::mbarrier_arrive(barrier);
   };
   if (group == 1) pass_turn();
-  ptx::barrier_arrive(kItemRead, kItemThreads);
 
-  int q_parity = 0;
+  int parity = 0;
   Turn k, v;
 #pragma unroll 1
   for (;;) {
-    ptx::barrier(kItemThere, kItemThreads);
+    ptx::mbarrier_wait(&shared.item_there, parity);
     const Item item = shared.item;
     if (item.rows == 0) break;
-    ptx::barrier_arrive(kItemRead, kItemThreads);
+    __syncwarp();  // all lanes have read
+    arrive(&shared.item_read);
     const int warp_row = group * kGroupRows + warp * 16;
     const int first_position = item.seq.position(item.first + warp_row);
     // All of this warp's queries see keys [clear, clear_end).
@@ -295,8 +295,8 @@ __device__ inline void compute_items(const AttentionParams& p, int group, std::u
         for (int j = 0; j < 4; ++j) weight[i][j] = pack_pair<T>(score[8 * i + 2 * j], score[8 * i + 2 * j + 1]);
     };
 
-    ptx::mbarrier_wait(&shared.q_there, q_parity);
-    q_parity ^= 1;
+    ptx::mbarrier_wait(&shared.q_there, parity);
+    parity ^= 1;
     ptx::mbarrier_wait(&shared.k_there[k.slot], k.parity);
     take_turn();
     ask_scores();
@@ -386,6 +386,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     ptx::prefetch_map(q_map);
     ptx::prefetch_map(k_map);
     ptx::prefetch_map(v_map);
+    ptx::mbarrier_init(&shared.item_there, 1);
+    ptx::mbarrier_init(&shared.item_read, kReaders);
     ptx::mbarrier_init(&shared.q_there, 1);
     ptx::mbarrier_init(&shared.q_read, kReaders);
     ptx::mbarrier_init(&shared.tail, 1);
