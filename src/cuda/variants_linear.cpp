@@ -187,17 +187,26 @@ Status launch_batch_of(const LinearArgs& args, StreamParams params, void* worksp
   return check(linear_batch(params, handle_of(stream)), "linear_batch");
 }
 
-Status supports_batch(const LinearArgs& args, const Arch& arch) {
+Status supports_batch_of(const LinearArgs& args, const Arch& arch) {
   RL_TRY(supports_rows(args, arch));
   // What is neither runs code that was compiled for 8.9.
   RL_TRY(need(arch.version == 90 || arch.version >= 120, "needs compute capability 9.0 or 12.0"));
-  RL_TRY(need(args.x.shape[0] <= batch_tokens(weight_type(args), true), "takes at most 64 tokens, 32 of fp8"));
   RL_TRY(need(input_type(args) == weight_type(args) && !blocked(args), "x has the type of W, and rows have one scale"));
   RL_TRY(need(input_type(args) != DType::f32, "16-bit numbers or codes"));
   RL_TRY(need(args.out.dtype == batch_type(args) || args.out.dtype == DType::f32, "out has the type of x, or f32"));
   RL_TRY(
       need(args.weight.cols * size_of(weight_type(args)) % kBatchSliceBytes == 0, "takes 128 bytes of a row at once"));
   return supports_vectors(args);
+}
+Status supports_batch(const LinearArgs& args, const Arch& arch) {
+  RL_TRY(need(args.x.shape[0] <= kBatchFewTokens, "takes at most 32 tokens"));
+  return supports_batch_of(args, arch);
+}
+Status supports_batch_64(const LinearArgs& args, const Arch& arch) {
+  const std::int64_t tokens = args.x.shape[0];
+  RL_TRY(need(tokens > kBatchFewTokens && tokens <= batch_tokens(weight_type(args), true),
+              "takes 33 to 64 tokens, of fp8 none"));
+  return supports_batch_of(args, arch);
 }
 Status launch_batch(const LinearArgs& args, void* workspace, Stream& stream) {
   return launch_batch_of(args, stream_params(args), workspace, stream);
@@ -274,7 +283,6 @@ Status supports_fused_batch(const FusedLinearArgs& args, const Arch& arch) {
   RL_TRY((supports_parts<false, kOutput>(args)));
   RL_TRY(need(input_type(args.product) == DType::i8 || !supports_stream(args.product, arch),
               "takes what a stream does not"));
-  RL_TRY(need(args.product.x.shape[0] <= batch_tokens(weight_type(args.product), false), "takes at most 32 tokens"));
   RL_TRY(supports_batch(args.product, arch));
   return supports_output<kOutput>(args, batch_type(args.product));
 }
@@ -526,6 +534,8 @@ constexpr ops::Variant<LinearArgs> kVariants[] = {
     cublaslt_fp8<1>("linear/cuda.cublaslt_fp8_second"),
     cublaslt_fp8<2>("linear/cuda.cublaslt_fp8_third"),
     cublaslt_fp8<3>("linear/cuda.cublaslt_fp8_fourth"),
+    // Last, so that it has to gain to be chosen: in a step it takes up to 7 us more than alone (docs/performance.md).
+    {"linear/cuda.batch_64", kBatch, supports_batch_64, quantized_bytes, launch_batch},
     {"linear/cuda.simple", kOwn, supports_rows, quantized_bytes, launch_simple},
 };
 

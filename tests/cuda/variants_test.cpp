@@ -72,6 +72,7 @@ TEST_P(CudaVariants, Feed) { check_variants(catalog().feed, GetParam(), ""); }
 TEST_P(CudaVariants, Deliver) { check_variants(catalog().deliver, GetParam(), ""); }
 TEST_P(CudaVariants, LinearStream) { check_variants(catalog().linear, GetParam(), ".stream"); }
 TEST_P(CudaVariants, LinearBatch) { check_variants(catalog().linear, GetParam(), ".batch"); }
+TEST_P(CudaVariants, LinearBatch64) { check_variants(catalog().linear, GetParam(), ".batch_64"); }
 TEST_P(CudaVariants, LinearSkinny) { check_variants(catalog().linear, GetParam(), ".skinny"); }
 TEST_P(CudaVariants, LinearCublaslt) { check_variants(catalog().linear, GetParam(), ".cublaslt"); }
 TEST_P(CudaVariants, LinearCublasltFp8) { check_variants(catalog().linear, GetParam(), ".cublaslt_fp8"); }
