@@ -1,6 +1,8 @@
 #pragma once
 // The first card of the machine; tests without one are skipped.
 
+#include <set>
+
 #include "check/result.h"
 #include "cuda/catalog.h"
 #include "cuda/host/cuda_device.h"
@@ -9,6 +11,12 @@
   if (const auto rl_cards = ::rl::cuda::list_cards(); !rl_cards) GTEST_SKIP() << rl_cards.error().message()
 
 namespace rl::cuda {
+
+// The tests of what a card of this compute capability cannot run, by their own account: they skip (skips.cpp).
+inline std::set<std::string>& ruled_out() {
+  static std::set<std::string> names;
+  return names;
+}
 
 struct Card {
   std::unique_ptr<Device> device;

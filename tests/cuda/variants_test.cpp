@@ -53,7 +53,11 @@ void check_variants(std::span<const ops::Variant<Args>> variants, const Part& pa
   for (const ops::Variant<Args>& variant : variants)
     if (std::string_view(variant.name).ends_with(name) && runs_on(card.device->info().arch.version, variant.name))
       meant.push_back(&variant);
-  if (meant.empty()) GTEST_SKIP() << "not for compute capability " << card.device->info().arch.version / 10.0;
+  if (meant.empty()) {
+    const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
+    ruled_out().insert(fmt::format("{}.{}", test.test_suite_name(), test.name()));
+    GTEST_SKIP() << name << " is for other compute capabilities";
+  }
   const int checked = check::check_variants(meant, target_of(card, part), part.tags);
   std::printf("%d combinations checked\n", checked);
   if (part.parts == 1) {
