@@ -110,7 +110,7 @@ TEST_F(RunTest, VerifyAsksNoOtherProgramsRecordForItsOwnConclusions) {
   const Finished verified = redline({"verify", record});
   EXPECT_EQ(verified.status, 0) << verified.out << verified.err;
   EXPECT_THAT(verified.out, HasSubstr("491 metrics, 110 comparisons, 35 outcomes, 0 conclusions"));
-  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit 7744547f0d"));
+  EXPECT_THAT(verified.out, HasSubstr("those of the program at commit 8c6f334cdf"));
 }
 
 TEST_F(RunTest, VerifyComputesARunAgainAndFindsOneFlippedByte) {
