@@ -129,6 +129,10 @@ class Formats {
     return m.kld->value <= limits_.max_kld && m.perplexity_ratio->value <= 1 + limits_.max_ppl_loss;
   }
 
+  bool within_for_certain(const Measured& m) const {
+    return m.kld->interval.high <= limits_.max_kld && m.perplexity_ratio->interval.high <= 1 + limits_.max_ppl_loss;
+  }
+
   // "fp8 1.5x, int8 1.2x" of prefill, or that they are emulated.
   std::string headline_speeds() const {
     std::vector<std::string> parts;
@@ -183,12 +187,15 @@ class Formats {
     record.measured = headline_speeds();
     const Measured* base = find_quality(kBaseline);
     const Measured* best = nullptr;  // the smallest within the limits
-    std::vector<std::string> outside;
+    std::vector<std::string> outside, unsure;
     bool quality = false;
     for (const Measured& m : measured_) {
       quality |= m.kld.has_value();
       if (!m.kld || m.format == kBaseline) continue;
-      if (!within(m)) outside.push_back(m.format);
+      if (!within(m))
+        outside.push_back(m.format);
+      else if (!within_for_certain(m))
+        unsure.push_back(m.format);
       if (!within(m) || !base || m.weight_bytes >= base->weight_bytes) continue;
       if (best == nullptr || std::pair(m.weight_bytes, m.kld->value) < std::pair(best->weight_bytes, best->kld->value))
         best = &m;
@@ -202,11 +209,13 @@ class Formats {
       record.advice = "Measure quality on a trained model: `redline experiment quantization -m MODEL`.";
     } else if (best != nullptr) {
       record.meaning = fmt::format(
-          "{} saves {}% of the weights' bytes at a mean KLD of {:.1e} and a perplexity {:+.2f}%; {} within {}.{}",
+          "{} saves {}% of the weights' bytes at a mean KLD of {:.1e} and a perplexity {:+.2f}%; {} within {}{}.{}",
           best->format, format_significant(100 * (1 - best->weight_bytes / base->weight_bytes), 2), best->kld->value,
           100 * (best->perplexity_ratio->value - 1),
           outside.empty() ? std::string("all formats stay") : fmt::format("all but {} stay", fmt::join(outside, ", ")),
-          limits, speed_sentence());
+          limits,
+          unsure.empty() ? "" : fmt::format(", though 95% intervals of {} reach beyond", fmt::join(unsure, ", ")),
+          speed_sentence());
       record.advice = fmt::format("Within your limits the smallest is {0}: `--format {0}`{1}.", best->format,
                                   price_of(best->format));
     } else {

@@ -7,6 +7,7 @@
 #include "experiments/combined_conclude.h"
 #include "experiments/fixture.h"
 #include "experiments/graphs.h"
+#include "experiments/quantization_conclude.h"
 #include "record/json.h"
 
 namespace rl::experiments {
@@ -70,6 +71,28 @@ INSTANTIATE_TEST_SUITE_P(Records, Conclusions,
                                [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
                            return name;
                          });
+
+TEST(Quantization, SaysOfWhichFormatsAnIntervalReachesBeyondALimit) {
+  const auto row = [](const char* format, double bytes, const record::Interval& kld) {
+    const auto metric = [](const char* name, double value, const record::Interval& interval) {
+      record::Metric made{.name = name, .unit = "1", .value = value, .statistic = "mean"};
+      made.ci95 = interval;
+      return made;
+    };
+    return record::Row{
+        .axes = {{"format", format}, {"shape", record::kOwnModel}},
+        .metrics = {metric("weight_bytes", bytes, {bytes, bytes}), metric("perplexity_ratio", 1.001, {1.0, 1.002}),
+                    metric("mean_kld", (kld.low + kld.high) / 2, kld)}};
+  };
+  record::Experiment record{.id = "quantization",
+                            .rows = {row("bf16", 100, {0, 0}), row("fp8", 50, {0.009, 0.0108}),
+                                     row("int8", 50, {0.004, 0.005}), row("int8-wo", 50, {0.02, 0.03})}};
+  record.hypotheses = find("quantization")->info.hypotheses;
+  conclude_formats(record);
+  EXPECT_THAT(record.meaning,
+              testing::HasSubstr("all but int8-wo stay within mean KLD 0.01 and perplexity +1.0%, though "
+                                 "95% intervals of fp8 reach beyond."));
+}
 
 TEST(Combined, ATechniqueWithoutAVerdictIsNotCalledWorthless) {
   using record::Verdict;
