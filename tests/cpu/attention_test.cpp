@@ -36,7 +36,7 @@ TEST(Attention, EveryVariantAgreesWithTheOracle) {
       const std::vector<double> tolerance = ops::tolerance(args, reference);
       for (const auto& variant : attention_variants()) {
         if (const Status can = variant.supports(args, detect_arch()); !can) {
-          EXPECT_NE(c.head_dim % 8, 0) << can.error().message();
+          EXPECT_TRUE(c.head_dim % 8 != 0 || c.page_tokens < 16) << can.error().message();
           ++refused[variant.name];
           continue;
         }
@@ -56,7 +56,7 @@ TEST(Attention, EveryVariantAgreesWithTheOracle) {
       }
     }
   }
-  EXPECT_EQ(refused["attention/cpu.flash"], 6);  // head_dim 19, in each type
+  EXPECT_EQ(refused["attention/cpu.flash"], 12);  // head_dim 19 and pages of 8 tokens, in each type
   EXPECT_GT(ran["attention/cpu.flash"], 500);
   EXPECT_EQ(ran["attention/cpu.flash"], ran["attention/cpu.standard"]);
 }
