@@ -74,54 +74,38 @@ __device__ inline void wgmma_m64n128k32_e4m3(float (&d)[64], std::uint64_t a, st
                : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 }
 
+// Of 16-bit numbers T; then come the operands' constraints.
+#define RL_MULTIPLY_16(shape, d, operands, add, results, ...)                                  \
+  if constexpr (std::is_same_v<T, __half>)                                                     \
+    asm volatile(RL_MULTIPLY(shape ".f32.f16.f16", d, operands, add) : results : __VA_ARGS__); \
+  else                                                                                         \
+    asm volatile(RL_MULTIPLY(shape ".f32.bf16.bf16", d, operands, add) : results : __VA_ARGS__)
+
 // The same of 16-bit numbers, 32 bytes of each row; b has twice as many rows as d elements.
 template <class T>
 __device__ inline void wgmma_rows(float (&d)[64], std::uint64_t a, std::uint64_t b, bool add) {
-  if constexpr (std::is_same_v<T, __half>)
-    asm volatile(RL_MULTIPLY("m64n128k16.f32.f16.f16", RL_NAMES_64, "%64, %65, p, 1, 1, 0, 0", "%66")
-                 : RL_64("+f")
-                 : "l"(a), "l"(b), "r"(static_cast<int>(add)));
-  else
-    asm volatile(RL_MULTIPLY("m64n128k16.f32.bf16.bf16", RL_NAMES_64, "%64, %65, p, 1, 1, 0, 0", "%66")
-                 : RL_64("+f")
-                 : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+  RL_MULTIPLY_16("m64n128k16", RL_NAMES_64, "%64, %65, p, 1, 1, 0, 0", "%66", RL_64("+f"), "l"(a), "l"(b),
+                 "r"(static_cast<int>(add)));
 }
 template <class T>
 __device__ inline void wgmma_rows(float (&d)[32], std::uint64_t a, std::uint64_t b, bool add) {
-  if constexpr (std::is_same_v<T, __half>)
-    asm volatile(RL_MULTIPLY("m64n64k16.f32.f16.f16", RL_NAMES_32, "%32, %33, p, 1, 1, 0, 0", "%34")
-                 : RL_32("+f")
-                 : "l"(a), "l"(b), "r"(static_cast<int>(add)));
-  else
-    asm volatile(RL_MULTIPLY("m64n64k16.f32.bf16.bf16", RL_NAMES_32, "%32, %33, p, 1, 1, 0, 0", "%34")
-                 : RL_32("+f")
-                 : "l"(a), "l"(b), "r"(static_cast<int>(add)));
+  RL_MULTIPLY_16("m64n64k16", RL_NAMES_32, "%32, %33, p, 1, 1, 0, 0", "%34", RL_32("+f"), "l"(a), "l"(b),
+                 "r"(static_cast<int>(add)));
 }
 // d = a b, or d += a b: a warp's 16 rows of a in registers, as the A operand of mma.sync's m16n8k16, and b by
 // columns_of_128_bytes.
 template <class T>
 __device__ inline void wgmma_columns(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b, bool add) {
-  if constexpr (std::is_same_v<T, __half>)
-    asm volatile(RL_MULTIPLY("m64n128k16.f32.f16.f16", RL_NAMES_64, "{%64, %65, %66, %67}, %68, p, 1, 1, 1", "%69")
-                 : RL_64("+f")
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
-  else
-    asm volatile(RL_MULTIPLY("m64n128k16.f32.bf16.bf16", RL_NAMES_64, "{%64, %65, %66, %67}, %68, p, 1, 1, 1", "%69")
-                 : RL_64("+f")
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+  RL_MULTIPLY_16("m64n128k16", RL_NAMES_64, "{%64, %65, %66, %67}, %68, p, 1, 1, 1", "%69", RL_64("+f"), "r"(a[0]),
+                 "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
 }
 template <class T>
 __device__ inline void wgmma_columns(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b, bool add) {
-  if constexpr (std::is_same_v<T, __half>)
-    asm volatile(RL_MULTIPLY("m64n64k16.f32.f16.f16", RL_NAMES_32, "{%32, %33, %34, %35}, %36, p, 1, 1, 1", "%37")
-                 : RL_32("+f")
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
-  else
-    asm volatile(RL_MULTIPLY("m64n64k16.f32.bf16.bf16", RL_NAMES_32, "{%32, %33, %34, %35}, %36, p, 1, 1, 1", "%37")
-                 : RL_32("+f")
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
+  RL_MULTIPLY_16("m64n64k16", RL_NAMES_32, "{%32, %33, %34, %35}, %36, p, 1, 1, 1", "%37", RL_32("+f"), "r"(a[0]),
+                 "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
 }
 
+#undef RL_MULTIPLY_16
 #undef RL_MULTIPLY
 #undef RL_NAMES_64
 #undef RL_NAMES_32
